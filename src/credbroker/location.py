@@ -1,0 +1,124 @@
+"""Location: one canonical parse of ``s3://``, ``gs://`` and ``abfss://``, and containment on segments.
+
+The same parse serves the policy that is asked for, the key that a value is held under, and every containment check, so that
+no two of them can read one text differently (apache/polaris CVE-2026-42810, lakekeeper#1740 were such differences).
+The key is kept raw, exactly as it was written: nothing is decoded, but what decoding would turn into another path is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from credbroker.errors import ConfigurationError
+
+_SCHEMES = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gs", "abfss": "abfss", "abfs": "abfss"}
+# Amazon S3 user guide, "General purpose bucket naming rules"; Google's are the same within what is used here, plus "_".
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_GCS_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+# Azure, "Naming and referencing containers": container@account.dfs.<suffix>
+_CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}@[a-z0-9]{3,24}\.[a-z0-9.-]+")
+_LONGEST_KEY = 1024  # bytes of UTF-8, both S3 and GCS
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A bucket (or container) and the raw key of a prefix or object in it, without a trailing slash."""
+
+    scheme: str
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, text: str | Location) -> Location:
+        """Parse a URI such as ``s3://lake/sales/``; ``s3a://`` and ``s3n://`` read as ``s3://``.
+
+        Raises ``ConfigurationError`` that names the location and the rule it broke.
+        """
+        if isinstance(text, Location):
+            return text
+        if not isinstance(text, str):
+            raise ConfigurationError(f"a location is a text such as 's3://bucket/prefix/', not {type(text).__name__}")
+        _refuse_characters(text)
+        scheme, separator, rest = text.partition("://")
+        if not separator or scheme.lower() not in _SCHEMES:
+            raise _refused(text, "it must begin with s3://, gs:// or abfss://")
+        if "?" in text or "#" in text:
+            raise _refused(text, "it has a query or fragment ('?' or '#')")
+        canonical = _SCHEMES[scheme.lower()]
+        bucket, _, key = rest.partition("/")
+        _check_bucket(text, canonical, bucket)
+        return cls(canonical, bucket, _checked_key(text, key))
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The path below the bucket, segment by segment; empty for the bucket's root."""
+        return tuple(self.key.split("/")) if self.key else ()
+
+    @property
+    def prefix(self) -> str:
+        """The key with the slash that keeps ``sales`` from covering ``sales2``; empty for the bucket's root."""
+        return f"{self.key}/" if self.key else ""
+
+    def contains(self, other: Location) -> bool:
+        """Whether ``other`` is this location or lies below it, compared segment by segment."""
+        if (self.scheme, self.bucket) != (other.scheme, other.bucket):
+            return False
+        mine = self.segments
+        return other.segments[: len(mine)] == mine
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.bucket}/{self.prefix}"
+
+
+def covering(locations: tuple[Location, ...], wanted: Location) -> Location | None:
+    """The longest of ``locations`` that contains ``wanted``: containment first, length second (iceberg#17003)."""
+    holding = [location for location in locations if location.contains(wanted)]
+    return max(holding, key=lambda location: len(location.segments), default=None)
+
+
+def _refused(text: str, rule: str) -> ConfigurationError:
+    return ConfigurationError(f"the location {text!r} is refused: {rule}")
+
+
+def _refuse_characters(text: str) -> None:
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs"):
+            raise _refused(text, f"it has a control character or lone surrogate (U+{ord(character):04X})")
+
+
+def _check_bucket(text: str, scheme: str, bucket: str) -> None:
+    if scheme == "abfss":
+        if not _CONTAINER.fullmatch(bucket):
+            raise _refused(text, "it must name container@account.dfs.core.windows.net")
+        return
+    if "@" in bucket or ":" in bucket:
+        raise _refused(text, "the bucket has userinfo or a port ('@' or ':')")
+    pattern = _BUCKET if scheme == "s3" else _GCS_BUCKET
+    if not pattern.fullmatch(bucket) or ".." in bucket:
+        raise _refused(text, "the bucket's name breaks the naming rules (3 to 63 of a-z, 0-9, '.', '-')")
+
+
+def _checked_key(text: str, key: str) -> str:
+    key = key.removesuffix("/")
+    if len(key.encode()) > _LONGEST_KEY:
+        raise _refused(text, f"its key is longer than {_LONGEST_KEY} bytes")
+    if not key:
+        return key
+    for segment in key.split("/"):
+        form = segment
+        while True:
+            if form.strip() in ("", ".", ".."):
+                raise _refused(text, "it has a blank, '.' or '..' segment, plain or percent-encoded")
+            if "/" in form or "\\" in form and form != segment:
+                raise _refused(text, "it has a percent-encoded slash")
+            if any(unicodedata.category(character) in ("Cc", "Cs") for character in form):
+                raise _refused(text, "it has a percent-encoded control character")
+            # Decoded to the end: one layer more may be decoded by a proxy or by the store (lakekeeper#1740).
+            decoded = unquote(form, errors="surrogateescape")
+            if decoded == form:
+                break
+            form = decoded
+    return key

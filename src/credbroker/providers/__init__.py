@@ -1,0 +1,68 @@
+"""The provider seam: what issues credentials, and how a mode's provider is found.
+
+A provider issues and nothing else: it holds no value, logs no secret and never retries (the one exception: once more with the
+second secret of a rotation after ``invalid_client``). Holding, refreshing, limits and audit are the broker's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from credbroker.context import Context
+from credbroker.credentials import Credential
+from credbroker.errors import ConfigurationError
+from credbroker.location import Location
+from credbroker.profile import Profile
+from credbroker.request import Access, CredentialRequest
+
+GROUP = "credbroker.providers"
+RESERVED = frozenset({"static", "oauth2", "iam_role", "service_account", "catalog"})
+_OWN_PACKAGE = "credbroker.providers."
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What would be granted, without asking anybody: the policy that narrows it, where there is one."""
+
+    policy: Mapping[str, object] | None = None
+    locations: tuple[Location, ...] | None = None
+    access: Access | None = None
+
+
+class Provider(Protocol):
+    """Issues credentials in one mode."""
+
+    def issue(self, request: CredentialRequest, context: Context) -> Credential:
+        """Ask the issuer once, by the settings in ``context.profile``, within ``context.remaining()`` seconds."""
+
+    def plan(self, request: CredentialRequest, profile: Profile) -> Grant:
+        """What ``issue`` would ask for: pure, without any I/O. Raises ``ConfigurationError`` for settings that cannot work."""
+
+
+def load(mode: str, plugins: tuple[str, ...] = ()) -> Provider:
+    """The provider of that mode. Only the named entry point is imported; a plug-in's only if ``plugins`` lists it.
+
+    Raises ``ConfigurationError`` for an unknown mode, an unlisted plug-in, or two distributions that claim one name.
+    """
+    from importlib.metadata import entry_points  # a quarter of this package's import time, and not needed before a first issue
+
+    found = [entry for entry in entry_points(group=GROUP, name=mode)]
+    if mode in RESERVED:
+        # A distribution that registers a built-in's name would be handed that mode's secrets.
+        foreign = [entry for entry in found if not entry.value.startswith(_OWN_PACKAGE)]
+        if foreign:
+            raise ConfigurationError(f"the entry point {foreign[0].value!r} claims the built-in mode {mode!r}: uninstall it")
+    elif mode not in plugins:
+        known = ", ".join(sorted(RESERVED))
+        raise ConfigurationError(f"unknown mode {mode!r}: use one of {known}, or list the plug-in under 'plugins:'")
+    distinct = {entry.value: entry for entry in found}
+    if not distinct:
+        raise ConfigurationError(f"mode {mode!r} is not available in this installation")
+    if len(distinct) > 1:
+        claims = ", ".join(sorted(distinct))
+        raise ConfigurationError(f"two entry points claim the mode {mode!r} ({claims}): uninstall one")
+    (entry,) = distinct.values()
+    provider: Provider = entry.load()()
+    return provider

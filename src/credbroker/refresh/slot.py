@@ -1,0 +1,141 @@
+"""Slot: the unit of a hit, and all that is remembered of one key."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+from credbroker.credentials import Credential
+from credbroker.errors import CredbrokerError
+from credbroker.refresh.policy import FIRST_INVALIDATION_GAP, Instants
+
+if TYPE_CHECKING:
+    from credbroker.refresh.flight import Flight
+
+Held = tuple[Any, float]
+"""A value and the instant up to which it is served without a thought."""
+NOTHING: Final[Held] = (None, -math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a loader brings: a value, and its lifetime in seconds from ``sent`` (elapsed seconds); None: it has no end."""
+
+    value: Credential
+    sent: float
+    lifetime: float | None
+    reread: float
+
+
+class Slot:
+    """What is held for one key. ``held`` and ``used`` are the hit path; all else belongs to the engine's lock.
+
+    A hit reads the tuple ``held`` once, so value and instant always belong together, and writes ``used``; it takes no lock.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "asked",
+        "denied_at",
+        "failure",
+        "failures",
+        "flight",
+        "held",
+        "instants",
+        "invalidate_after",
+        "invalidated_at",
+        "invalidation_gap",
+        "key",
+        "listeners",
+        "live",
+        "load",
+        "missing",
+        "profile",
+        "refused",
+        "refused_served",
+        "retry_after_spent",
+        "retry_at",
+        "timeout",
+        "too_short",
+        "too_short_until",
+        "used",
+        "used_before",
+    )
+
+    def __init__(
+        self,
+        key: Hashable,
+        *,
+        profile: str = "",
+        load: Callable[[Slot, Flight], Loaded] | None = None,
+        timeout: float = 10.0,
+        asked: Any = None,
+    ) -> None:
+        self.key = key
+        self.profile = profile
+        self.load = load
+        self.timeout = timeout
+        self.asked = asked
+        """The latest request for this key: what differs between equal keys (a run id) goes to the audit with it."""
+        self.live = load is not None
+        self.listeners: WeakSet[Any] = WeakSet()
+
+        self.held: Held = NOTHING
+        self.instants: Instants | None = None
+        self.used = False
+        self.used_before = False
+        """The mark that an eviction's second chance took away; it still counts for the refresher."""
+
+        self.flight: Flight | None = None
+        self.failures = 0
+        self.failure: CredbrokerError | None = None
+        self.retry_at = -math.inf
+        self.retry_after_spent = False
+        self.denied_at: float | None = None
+        self.missing = 0
+
+        self.too_short = 0
+        self.too_short_until = -math.inf
+
+        self.refused: str | None = None
+        self.refused_served = False
+        self.invalidated_at = -math.inf
+        self.invalidate_after = -math.inf
+        self.invalidation_gap = FIRST_INVALIDATION_GAP
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody has used the value since it was issued, or waits to be told of the next one."""
+        return self.used or self.used_before or len(self.listeners) > 0
+
+    def usable(self, now: float) -> bool:
+        return self.instants is not None and self.held is not NOTHING and now < self.instants.usable_until
+
+    def hold(self, value: Credential, instants: Instants) -> None:
+        self.instants = instants
+        self.used = self.used_before = False
+        self.held = (value, instants.refresh_at)
+
+    def drop(self) -> None:
+        """Hold nothing any more; what is remembered of failures stays."""
+        self.held = NOTHING
+        self.instants = None
+
+    def retire(self) -> None:
+        """Leave the store for good: whoever still has this slot takes the slow path and finds another one."""
+        self.live = False
+        self.drop()
+        self.flight = None
+        self.load = None
+
+    def succeed(self) -> None:
+        """Forget the failures."""
+        self.failures = 0
+        self.failure = None
+        self.retry_at = -math.inf
+        self.retry_after_spent = False
+        self.denied_at = None
+        self.missing = 0

@@ -1,0 +1,88 @@
+"""Workers: the few daemon threads that run flights.
+
+Not a ``concurrent.futures`` executor: that one joins its threads when the interpreter ends, so an issuer that hangs would keep
+the process alive, and it refuses work from then on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+LIMIT = 8
+IDLE = 10.0  # seconds after which a thread without work ends
+
+
+class Worker:
+    """One thread. An abandoned one no longer counts: its flight is over, it ends when the provider lets it."""
+
+    __slots__ = ("abandoned",)
+
+    def __init__(self) -> None:
+        self.abandoned = False
+
+
+class Workers:
+    """Runs what is submitted, in order, on at most ``limit`` daemon threads that are started when they are needed."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._threads = 0
+        self._idle = 0
+        self._queue: deque[Callable[[Worker], None]] = deque()
+        self._ready = threading.Condition()
+
+    def submit(self, work: Callable[[Worker], None]) -> bool:
+        """Queue it. False, and nothing queued, if no thread runs and none can be started (limits, interpreter exit)."""
+        with self._ready:
+            self._queue.append(work)
+            if self._idle >= len(self._queue):
+                self._ready.notify()
+                return True
+            if self._threads < self._limit and not self._start() and self._threads == 0:
+                self._queue.remove(work)
+                return False
+            self._ready.notify()
+            return True
+
+    def abandon(self, worker: Worker) -> None:
+        """Its flight ended without it: let another thread take its place, so that a hung provider starves nobody."""
+        with self._ready:
+            if worker.abandoned:
+                return
+            worker.abandoned = True
+            self._threads -= 1
+            if self._queue:
+                self._start()
+
+    def _start(self) -> bool:
+        thread = threading.Thread(target=_run, args=(self, Worker()), name="credbroker-worker", daemon=True)
+        self._threads += 1
+        try:
+            thread.start()
+        except RuntimeError:
+            self._threads -= 1
+            return False
+        return True
+
+    def take(self) -> Callable[[Worker], None] | None:
+        """The next piece of work; None after a while without any, and the thread is no longer counted."""
+        with self._ready:
+            self._idle += 1
+            try:
+                if not self._queue and not self._ready.wait_for(lambda: self._queue, timeout=IDLE):
+                    self._threads -= 1
+                    return None
+            finally:
+                self._idle -= 1
+            return self._queue.popleft()
+
+
+def _run(workers: Workers, worker: Worker) -> None:
+    while not worker.abandoned:
+        work = workers.take()
+        if work is None:
+            return
+        work(worker)
+        del work  # an idle thread keeps no broker alive
