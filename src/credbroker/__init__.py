@@ -1,7 +1,7 @@
 """Short-lived, narrowly scoped credentials for data pipelines, refreshed before they expire.
 
-The names below are loaded when they are first used (PEP 562): importing the package loads no cloud SDK, no HTTP client and no
-schema library.
+The names below are loaded when they are first used (PEP 562): importing the package loads no cloud SDK, no HTTP client
+and no schema library.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class _NoEnvironment:
     def variable(self, name: str) -> None:
         return None
 
-    def read(self, path: str, *, within: str | None = None) -> NoReturn:  # noqa: ARG002 - the protocol's signature
+    def read(self, path: str, *, within: str | None = None) -> NoReturn:
         raise FileNotFoundError(f"this Context was built without an environment: {path} is not read")
 
     def names(self, path: str) -> None:

@@ -2,7 +2,8 @@
 
 The same parse serves the policy that is asked for, the key that a value is held under, and every containment check, so that
 no two of them can read one text differently (apache/polaris CVE-2026-42810, lakekeeper#1740 were such differences).
-The key is kept raw, exactly as it was written: nothing is decoded, but what decoding would turn into another path is refused.
+The key is kept raw, exactly as it was written: nothing is decoded, but what decoding would turn into another path is
+refused.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def _checked_key(text: str, key: str) -> str:
         while True:
             if form.strip() in ("", ".", ".."):
                 raise _refused(text, "it has a blank, '.' or '..' segment, plain or percent-encoded")
-            if "/" in form or "\\" in form and form != segment:
+            if "/" in form or ("\\" in form and form != segment):
                 raise _refused(text, "it has a percent-encoded slash")
             if any(unicodedata.category(character) in ("Cc", "Cs") for character in form):
                 raise _refused(text, "it has a percent-encoded control character")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from credbroker.secrets.reference import SecretReference
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialSettings:
     """The ``credentials:`` block of a profile. Which fields matter is the provider's to know and to check at use."""

@@ -1,4 +1,4 @@
-"""For tests, ours and yours: a clock moved by hand, a provider answered by hand, and a transport that answers from a list."""
+"""For tests, ours and yours: a clock moved by hand, a provider answered by hand, a transport that answers from a list."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATIENCE = 10.0  # seconds of real time after which a test that waits for a cal
 
 
 class ManualClock:
-    """A clock that stands until it is moved. Pass it in a ``Context``; then no background thread runs: call ``tick(broker)``."""
+    """A clock that stands until it is moved. With it in a ``Context`` no background thread runs: call ``tick(broker)``."""
 
     def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._wall = now

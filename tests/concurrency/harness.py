@@ -69,7 +69,11 @@ class Bench:
         self.clock = ManualClock()
         self.retired: list[tuple[str, bool]] = []
         self.engine = Engine(
-            self.clock, background=False, jitter=lambda: 0.0, on_retired=lambda _, value, used: self.note(value, used), **engine
+            self.clock,
+            background=False,
+            jitter=lambda: 0.0,
+            on_retired=lambda _, value, used: self.note(value, used),
+            **engine,
         )
         self.issuer = Issuer(self.clock, lifetime)
 
@@ -116,7 +120,7 @@ class Asker(threading.Thread):
     def run(self) -> None:
         try:
             self.value = self._ask()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
             self.error = error
 
     def result(self) -> str | None:

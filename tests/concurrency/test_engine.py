@@ -502,7 +502,9 @@ def test_a_background_refresh_that_fails_is_tried_again_by_itself() -> None:
         bench.clock.advance(30)
 
 
-def test_if_no_thread_can_start_a_miss_runs_inline_and_a_background_refresh_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_no_thread_can_start_a_miss_runs_inline_and_a_background_refresh_is_skipped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     bench = Bench()
 
     def refuse(_: threading.Thread) -> None:
@@ -542,7 +544,8 @@ def test_a_callback_that_fails_does_not_stop_the_refresh() -> None:
     bench = Bench()
 
     class Listener:
-        seen: list[str] = []
+        def __init__(self) -> None:
+            self.seen: list[str] = []
 
         def refreshed(self, value: object) -> None:
             self.seen.append(repr(value))

@@ -1,7 +1,7 @@
 """The provider seam: what issues credentials, and how a mode's provider is found.
 
-A provider issues and nothing else: it holds no value, logs no secret and never retries (the one exception: once more with the
-second secret of a rotation after ``invalid_client``). Holding, refreshing, limits and audit are the broker's.
+A provider issues and nothing else: it holds no value, logs no secret and never retries (the one exception: once more with
+the second secret of a rotation after ``invalid_client``). Holding, refreshing, limits and audit are the broker's.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Provider(Protocol):
         """Ask the issuer once, by the settings in ``context.profile``, within ``context.remaining()`` seconds."""
 
     def plan(self, request: CredentialRequest, profile: Profile) -> Grant:
-        """What ``issue`` would ask for: pure, without any I/O. Raises ``ConfigurationError`` for settings that cannot work."""
+        """What ``issue`` would ask for: pure, no I/O. Raises ``ConfigurationError`` for settings that cannot work."""
 
 
 def load(mode: str, plugins: tuple[str, ...] = ()) -> Provider:
@@ -46,9 +46,11 @@ def load(mode: str, plugins: tuple[str, ...] = ()) -> Provider:
 
     Raises ``ConfigurationError`` for an unknown mode, an unlisted plug-in, or two distributions that claim one name.
     """
-    from importlib.metadata import entry_points  # a quarter of this package's import time, and not needed before a first issue
+    from importlib.metadata import (
+        entry_points,  # a quarter of this package's import time, and not needed before a first issue
+    )
 
-    found = [entry for entry in entry_points(group=GROUP, name=mode)]
+    found = list(entry_points(group=GROUP, name=mode))
     if mode in RESERVED:
         # A distribution that registers a built-in's name would be handed that mode's secrets.
         foreign = [entry for entry in found if not entry.value.startswith(_OWN_PACKAGE)]

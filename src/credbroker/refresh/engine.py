@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from credbroker.context import Clock
 from credbroker.credentials import Credential
-from credbroker.errors import BrokerClosed, CredbrokerError, InsufficientLifetime, IssueDenied, IssuerUnavailable, SecretNotFound
+from credbroker.errors import (
+    BrokerClosed,
+    CredbrokerError,
+    InsufficientLifetime,
+    IssueDenied,
+    IssuerUnavailable,
+    SecretNotFound,
+)
 from credbroker.refresh import policy
 from credbroker.refresh.flight import Flight, Outcome
 from credbroker.refresh.refresher import Refresher
@@ -335,7 +342,7 @@ class Engine:
 
     def _finish(self, flight: Flight, result: Loaded | CredbrokerError) -> None:
         slot = flight.slot
-        stored = False
+        stored, due = False, math.inf
         with self._lock:
             self._running.discard(flight)
             if flight.outcome is not None:
@@ -441,9 +448,7 @@ class Engine:
                 return False
             lull = now - slot.invalidated_at > 2 * policy.LONGEST_INVALIDATION_GAP
             slot.invalidation_gap = (
-                policy.FIRST_INVALIDATION_GAP
-                if lull
-                else min(2 * slot.invalidation_gap, policy.LONGEST_INVALIDATION_GAP)
+                policy.FIRST_INVALIDATION_GAP if lull else min(2 * slot.invalidation_gap, policy.LONGEST_INVALIDATION_GAP)
             )
             slot.invalidated_at = now
             slot.invalidate_after = now + slot.invalidation_gap

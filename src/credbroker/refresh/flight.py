@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from credbroker.refresh.workers import Worker
 
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a flight ended: a value, or an error kept only as a pattern. ``outdated``: purge, close or reload came between.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import cast
 
 from cachetools import FIFOCache
 
@@ -33,6 +32,6 @@ class Store(FIFOCache[Hashable, Slot]):
             slot.used = False
             del self[oldest]
             self[oldest] = slot  # at the end of the order now
-        key, slot = cast("tuple[Hashable, Slot]", super().popitem())
+        key, slot = super().popitem()
         self._evicted(slot)
         return key, slot

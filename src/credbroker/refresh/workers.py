@@ -1,7 +1,7 @@
 """Workers: the few daemon threads that run flights.
 
-Not a ``concurrent.futures`` executor: that one joins its threads when the interpreter ends, so an issuer that hangs would keep
-the process alive, and it refuses work from then on.
+Not a ``concurrent.futures`` executor: that one joins its threads when the interpreter ends, so an issuer that hangs would
+keep the process alive, and it refuses work from then on.
 """
 
 from __future__ import annotations

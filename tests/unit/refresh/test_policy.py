@@ -14,7 +14,13 @@ unit = st.floats(0, 1, exclude_max=True)
 
 @pytest.mark.parametrize(
     ("lifetime", "usable", "refresh"),
-    [(4.0, 2.667, 2.0), (60.0, 58.5, 43.875), (900.0, 885.0, 663.75), (3600.0, 3585.0, 2688.75), (43200.0, 43185.0, 42285.0)],
+    [
+        (4.0, 2.667, 2.0),
+        (60.0, 58.5, 43.875),
+        (900.0, 885.0, 663.75),
+        (3600.0, 3585.0, 2688.75),
+        (43200.0, 43185.0, 42285.0),
+    ],
 )
 def test_the_instants_of_the_lifetimes_in_the_design(lifetime: float, usable: float, refresh: float) -> None:
     instants = policy.instants(100.0, lifetime, jitter=0.0)

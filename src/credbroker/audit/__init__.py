@@ -1,0 +1,1 @@
+"""The audit: nothing is issued that is not on record first."""

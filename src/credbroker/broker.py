@@ -1,0 +1,246 @@
+"""Broker: the nouns of platform.yaml as live handles. Orchestration only: no policy, no I/O."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from credbroker import attachment
+from credbroker.context import Context
+from credbroker.core import Core
+from credbroker.credentials import AccessToken, StorageCredentials, TableCredentials
+from credbroker.errors import AccessDenied, ConfigurationError
+from credbroker.location import Location
+from credbroker.profile import CatalogProfile, Profile
+from credbroker.providers import Provider
+from credbroker.request import Access, CredentialRequest, Kind
+from credbroker.source import ClockedSource, CredentialSource
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from credbroker.config import PlatformConfig
+    from credbroker.config.settings import NetworkSettings
+    from credbroker.secrets.reference import SecretReference
+
+_MOST_NAMES = 10_000
+
+
+class Broker:
+    """Hands out short-lived credentials by the profiles of platform.yaml.
+
+    Every noun returns a ``CredentialSource`` and does no I/O; only its ``get()`` does. A broker is thread-safe, serves
+    coroutines by ``aget()``, starts afresh in a forked child, and pickles as a reference.
+    """
+
+    __slots__ = ("_actor", "_catalogs", "_core", "_run_id", "_storage", "_tables")
+
+    def __init__(self, core: Core, *, actor: str | None = None, run_id: str | None = None) -> None:
+        self._core = core
+        self._actor = actor
+        self._run_id = run_id
+        # Raw arguments to source, read without a lock; parsing and limits run on a miss only.
+        self._catalogs: dict[Hashable, CredentialSource[AccessToken]] = {}
+        self._storage: dict[Hashable, CredentialSource[StorageCredentials]] = {}
+        self._tables: dict[Hashable, CredentialSource[TableCredentials]] = {}
+
+    # -- making one ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_yaml(cls, *paths: str | os.PathLike[str]) -> Self:
+        """Load platform.yaml; several files are merged in order, map by map.
+
+        Raises ``ConfigurationError`` that lists every fault with its file, line and field.
+        """
+        from credbroker.config import load_files
+
+        return cls(Core(load_files(paths), None, None))
+
+    @classmethod
+    def from_config(
+        cls,
+        config: PlatformConfig | Mapping[str, Any],
+        *,
+        providers: Mapping[str, Provider] | None = None,
+        context: Context | None = None,
+    ) -> Self:
+        """For embedders and tests: from a model or a plain mapping.
+
+        ``providers`` maps a mode to the object that issues for it; ``context=None`` is the real world, a ``Context`` built
+        without one of its parts reaches nothing there.
+        """
+        from credbroker.config import from_data
+
+        return cls(Core(from_data(config), providers, context))
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Load the files that ``$CREDBROKER_CONFIG`` names, separated as a PATH is."""
+        return cls.from_yaml(*_configured())
+
+    @classmethod
+    def shared(cls, *paths: str | os.PathLike[str]) -> Self:
+        """This process's one broker of those files (none: of ``$CREDBROKER_CONFIG``), made at the first call."""
+        absolute = tuple(os.path.abspath(path) for path in paths) or _configured()
+        core = attachment.of_paths(absolute)
+        return cls(core) if core is not None else cls.from_yaml(*absolute)
+
+    def with_context(self, *, actor: str | None = None, run_id: str | None = None) -> Broker:
+        """A view for somebody, on the same store: ``actor`` is part of what is issued for, ``run_id`` goes on record."""
+        return Broker(self._core, actor=actor or self._actor, run_id=run_id or self._run_id)
+
+    # -- the nouns -----------------------------------------------------------------------------------------------------
+
+    def catalog(
+        self, name: str, *, access: Access | str | None = None, scope: str | None = None, audience: str | None = None
+    ) -> CredentialSource[AccessToken]:
+        """The token for that catalog; ``scope`` (space separated) and ``audience`` narrow it, never more.
+
+        ``access`` takes the profile's scope for that access, where it has one (``scopes:``).
+        Raises ``ConfigurationError`` and ``AccessDenied``.
+        """
+        plain = access is None and scope is None and audience is None
+        key: Hashable = name if plain else (name, access, scope, audience)
+        source = self._catalogs.get(key)
+        if source is None:
+            request = CredentialRequest(
+                "catalog", name, access=_access(access), scopes=frozenset((scope or "").split()), audience=audience
+            )
+            source = _kept(self._catalogs, key, self._source(request))
+        return source
+
+    def storage(
+        self, name: str, *locations: str | Location, access: Access | str = Access.READ
+    ) -> CredentialSource[StorageCredentials]:
+        """Credentials for those locations only; without one, for the profile's only location.
+
+        Raises ``AccessDenied`` for a location or access beyond the profile's, ``ConfigurationError``.
+        """
+        key = (name, locations, access)
+        source = self._storage.get(key)
+        if source is None:
+            parsed = tuple(sorted({Location.parse(location) for location in locations}, key=str))
+            request = CredentialRequest("storage", name, locations=parsed, access=_access(access))
+            source = _kept(self._storage, key, self._source(request))
+        return source
+
+    def table(
+        self, name: str, table: str | tuple[str, ...], access: Access | str = Access.READ
+    ) -> CredentialSource[TableCredentials]:
+        """The storage credentials that the catalog vends for a table, ``"sales.orders"`` or ``("sales", "orders")``."""
+        key = (name, table, access)
+        source = self._tables.get(key)
+        if source is None:
+            identifier = tuple(table.split(".")) if isinstance(table, str) else tuple(table)
+            if len(identifier) < 2 or not all(identifier):
+                raise ConfigurationError(
+                    f"a table is named with its namespace, as 'sales.orders'; {table!r} is not", profile=name
+                )
+            request = CredentialRequest("table", name, access=_access(access), table=identifier)
+            source = _kept(self._tables, key, self._source(request))
+        return source
+
+    def storage_for(
+        self, catalog: str, location: str | Location, access: Access | str = Access.READ
+    ) -> CredentialSource[StorageCredentials]:
+        """Credentials for a location by the storage profile of that catalog which contains it, the longest first.
+
+        Raises ``AccessDenied`` where none contains it.
+        """
+        profile = self.profile("catalog", catalog)
+        wanted = Location.parse(location)
+        candidates = profile.storage if isinstance(profile, CatalogProfile) else ()
+        chosen = max(
+            (
+                (len(held.segments), storage.name)
+                for storage in candidates
+                for held in storage.locations
+                if held.contains(wanted)
+            ),
+            default=None,
+        )
+        if chosen is None:
+            allowed = ", ".join(f"{storage.name}: {held}" for storage in candidates for held in storage.locations) or "none"
+            raise AccessDenied(f"no storage profile of the catalog contains {wanted} (it has {allowed})", profile=catalog)
+        return self.storage(chosen[1], wanted, access=access)
+
+    # -- looking in and letting go -------------------------------------------------------------------------------------
+
+    def profile(self, kind: Kind, name: str) -> Profile:
+        """The settings of a profile. Raises ``ConfigurationError`` that says where that name does exist."""
+        return self._core.profile(kind, name)
+
+    @property
+    def network(self) -> NetworkSettings:
+        """The ``network:`` section: a data client, too, reaches the world by it alone."""
+        return self._core.platform.network
+
+    def resolve(self, reference: SecretReference) -> SecretStr:
+        """Resolve a secret by the configuration's backends, afresh. Raises ``SecretNotFound``."""
+        return self._core.context.secrets.resolve(reference)
+
+    def status(self) -> list[dict[str, object]]:
+        """One entry for each key in the store: profile, request, state, fingerprint, end, last error. No secret."""
+        return self._core.status()
+
+    def purge(self, name: str) -> int:
+        """Drop every value of the profiles of that name and whatever is being issued for them; how many keys there were."""
+        return self._core.engine.purge(lambda slot: slot.profile == name)
+
+    def close(self) -> None:
+        """Drop every value and wake all who wait, with ``BrokerClosed``. Waits for nothing; a second call does nothing."""
+        self._core.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _source(self, request: CredentialRequest) -> CredentialSource[Any]:
+        if request.actor is None and request.run_id is None and (self._actor or self._run_id):
+            request = replace(request, actor=self._actor, run_id=self._run_id)
+        self._core.admit(request)
+        make = ClockedSource if self._core.injected_clock else CredentialSource
+        return make(self, request)
+
+    def __repr__(self) -> str:
+        where = ", ".join(self._core.reference.paths) or "a mapping"
+        return f"<Broker of {where}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuilt, (self._core, self._actor, self._run_id))
+
+
+def _rebuilt(core: Core, actor: str | None, run_id: str | None) -> Broker:
+    return Broker(core, actor=actor, run_id=run_id)
+
+
+def _kept(named: dict[Hashable, Any], key: Hashable, source: Any) -> Any:
+    if len(named) >= _MOST_NAMES:
+        named.clear()  # only the way to the sources; what they hold is the store's to bound
+    named[key] = source
+    return source
+
+
+def _access(access: Access | str | None) -> Access | None:
+    if access is None:
+        return None
+    try:
+        return Access(access)
+    except ValueError:
+        raise ConfigurationError("access is one of 'read', 'write' and 'read_write'") from None
+
+
+def _configured() -> tuple[str, ...]:
+    from credbroker.system.environment import SystemEnvironment
+
+    configured = SystemEnvironment().variable(attachment.CONFIG_VARIABLE)
+    if not configured:
+        raise ConfigurationError(
+            f"${attachment.CONFIG_VARIABLE} is not set: name the platform.yaml there, or call Broker.from_yaml()"
+        )
+    return attachment.split(configured)

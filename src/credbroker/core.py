@@ -1,0 +1,239 @@
+"""Core: what all views of one broker share, and the way from a request to its slot."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from credbroker import attachment, limits, providers
+from credbroker.audit.log import LogSink
+from credbroker.audit.trail import Trail
+from credbroker.context import NO_CLOCK, Context
+from credbroker.credentials import Credential
+from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError, CredbrokerError
+from credbroker.issuing import issue
+from credbroker.profile import Profile, StorageProfile
+from credbroker.providers.requirements import misconfigured
+from credbroker.refresh.engine import Engine, Gone
+from credbroker.refresh.flight import Flight
+from credbroker.refresh.slot import Loaded, Slot
+from credbroker.request import CredentialRequest, Kind
+from credbroker.system import log_filter
+from credbroker.system.clock import SystemClock
+
+if TYPE_CHECKING:
+    from credbroker.config import Platform
+
+_SECTIONS: dict[Kind, str] = {"catalog": "catalogs", "table": "catalogs", "storage": "storage", "compute": "compute"}
+
+
+class Core:
+    """One configuration's profiles, providers, context, audit trail and engine."""
+
+    def __init__(self, platform: Platform, given: Mapping[str, providers.Provider] | None, context: Context | None) -> None:
+        self.platform = platform
+        self.reference = attachment.Reference(uuid.uuid4().hex, tuple(platform.paths), platform.fingerprint)
+        self.ambient = context is None
+        context = _real_context(platform) if context is None else context
+        self.injected_clock = context.clock is not NO_CLOCK
+        self.context = context if self.injected_clock else replace(context, clock=SystemClock())
+        self.trail = self._trail()
+        self._providers: dict[str, providers.Provider] = dict(given or {})
+        self._fingerprints: dict[tuple[str, str], str] = {}
+        self._closed = False
+        self.engine = Engine(self.context.clock, background=not self.injected_clock, on_retired=self._retired)
+        log_filter.install()
+        attachment.register(self)
+
+    def _trail(self) -> Trail:
+        audit = self.platform.audit
+        return Trail(
+            self.context.clock,
+            LogSink() if audit.enabled else None,
+            include=audit.include,
+            required=audit.required,
+            environment=self.platform.environment,
+        )
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            attachment.forget(self)
+            self.engine.close()
+            log_filter.uninstall()
+
+    # -- from a request to its slot ------------------------------------------------------------------------------------
+
+    def profile(self, kind: Kind, name: str) -> Profile:
+        """Raises ``ConfigurationError`` that says where that name does exist: sections are never searched across."""
+        sections: dict[str, Mapping[str, Profile]] = {
+            "catalogs": self.platform.catalogs,
+            "storage": self.platform.storage,
+            "compute": self.platform.compute,
+        }
+        section = _SECTIONS[kind]
+        profile = sections[section].get(name)
+        if profile is not None:
+            return profile
+        elsewhere = [other for other, profiles in sections.items() if name in profiles]
+        hint = (
+            f"it exists under {' and '.join(elsewhere)}"
+            if elsewhere
+            else f"there are: {', '.join(sorted(sections[section])) or 'none'}"
+        )
+        raise ConfigurationError(f"no profile {name!r} under {section}; {hint}", profile=name)
+
+    def admit(self, request: CredentialRequest) -> tuple[CredentialRequest, Profile, providers.Provider]:
+        """Check a request against its profile's limits and settings, without any I/O.
+
+        Raises ``BrokerClosed``, ``AccessDenied`` (on record) and ``ConfigurationError``.
+        """
+        if self._closed:
+            raise BrokerClosed("the broker is closed: make a new one with Broker.from_yaml()")
+        profile = self.profile(request.kind, request.profile)
+        provider = self._provider(request, profile)
+        request = replace(request, principal=self.platform.principal)
+        try:
+            request = limits.within(request, profile)
+        except AccessDenied as error:
+            self.trail.refused(request, error)
+            raise error.fresh() from None
+        if self.platform.audit.enabled and self.platform.audit.sink != "log":
+            sink = self.platform.audit.sink
+            raise ConfigurationError(f"audit.sink {sink!r} is not supported by this version of credbroker yet: use 'log'")
+        plan = getattr(provider, "plan", None)
+        if plan is not None:
+            plan(request, profile)
+        return request, profile, provider
+
+    def slot(self, request: CredentialRequest) -> Slot:
+        """The live slot for a request. What differs in authority differs in key: settings, principal, actor."""
+        request, profile, provider = self.admit(request)
+        section = _SECTIONS[request.kind]
+        fingerprint = self._fingerprints.get((section, profile.name))
+        if fingerprint is None:
+            fingerprint = self._fingerprints[section, profile.name] = profile.fingerprint()
+        settings = profile.credentials
+
+        def make() -> Slot:
+            def load(slot: Slot, flight: Flight) -> Loaded:
+                return self._load(slot, flight, profile, provider)
+
+            timeout = settings.timeout.total_seconds() if settings else 10.0
+            return Slot(key, profile=profile.name, load=load, timeout=timeout, asked=request)
+
+        key = (replace(request, run_id=None), fingerprint)
+        return self.engine.slot(key, make)
+
+    def _provider(self, request: CredentialRequest, profile: Profile) -> providers.Provider:
+        if request.kind == "table":
+            mode = "catalog"
+        elif isinstance(profile, StorageProfile) and profile.type == "local":
+            raise misconfigured(profile, "type", "is 'local': local files need no credential")
+        elif profile.credentials is None:
+            raise misconfigured(profile, "credentials", "is missing: say how its credentials are issued")
+        else:
+            mode = profile.credentials.mode
+        provider = self._providers.get(mode)
+        if provider is None:
+            provider = self._providers[mode] = providers.load(mode, tuple(self.platform.plugins))
+        return provider
+
+    # -- one issue -----------------------------------------------------------------------------------------------------
+
+    def _load(self, slot: Slot, flight: Flight, profile: Profile, provider: providers.Provider) -> Loaded:
+        asked: CredentialRequest = slot.asked
+        request = replace(slot.key[0], run_id=asked.run_id)  # type: ignore[index]  # the key that slot() made
+
+        def get(wanted: CredentialRequest) -> Credential:
+            return self._get_inline(wanted, within=slot)
+
+        return issue(
+            request,
+            profile,
+            provider,
+            context=self.context,
+            trail=self.trail,
+            deadline=flight.deadline or self.context.clock.elapsed(),
+            get=get,
+            invalidate=lambda wanted, value: self.engine.invalidate(self.slot(wanted), value),
+        )
+
+    def _get_inline(self, request: CredentialRequest, within: Slot) -> Credential:
+        while True:
+            slot = self.slot(request)
+            if slot is within:
+                raise ConfigurationError("the profile needs its own credential to issue one", profile=request.profile)
+            got: Any = self.engine.get_inline(slot, request)
+            if got is not Gone:
+                return got  # type: ignore[no-any-return]
+
+    def _retired(self, slot: Slot, value: Credential, used: bool) -> None:
+        self.trail.usage(slot.asked, value, used=used)
+
+    # -- looking in ----------------------------------------------------------------------------------------------------
+
+    def status(self) -> list[dict[str, object]]:
+        """One entry a key; see ``Broker.status``."""
+        now, wall = self.context.clock.elapsed(), self.context.clock.now()
+        entries: list[dict[str, object]] = []
+        for slot in self.engine.slots():
+            request: CredentialRequest = slot.asked
+            value, instants, failure = slot.held[0], slot.instants, slot.failure
+            state = instants.state(now).value if value is not None and instants is not None else "absent"
+            entries.append(
+                {
+                    "kind": request.kind,
+                    "profile": request.profile,
+                    "locations": [str(location) for location in request.locations],
+                    "table": ".".join(request.table) if request.table else None,
+                    "access": request.access.value if request.access else None,
+                    "actor": request.actor,
+                    "state": state,
+                    "fingerprint": value.fingerprint if value is not None else None,
+                    "expires_at": value.expires_at if value is not None else None,
+                    "refresh_in": max(0.0, instants.refresh_at - now) if instants is not None else None,
+                    "refused": slot.refused_served,
+                    "failures": slot.failures,
+                    "error": f"{type(failure).__name__}: {failure}" if isinstance(failure, CredbrokerError) else None,
+                    "at": wall,
+                }
+            )
+        return entries
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (attach, (self.reference,))
+
+
+def attach(reference: attachment.Reference) -> Core:
+    """The broker's core of a pickled reference: this process's own, else one loaded from this process's files.
+
+    Raises ``ConfigurationError`` where those files hold another configuration, or there are none.
+    """
+    core = attachment.attached(reference)
+    if core is not None:
+        return core
+    from credbroker.config import load_files
+    from credbroker.system.environment import SystemEnvironment
+
+    paths = attachment.files_for(reference, SystemEnvironment().variable(attachment.CONFIG_VARIABLE))
+    platform = load_files(paths)
+    if platform.fingerprint != reference.fingerprint:
+        raise ConfigurationError(
+            f"{', '.join(paths)} is not the configuration that this credential was made by: "
+            "give both processes the same file"
+        )
+    return Core(platform, None, None)
+
+
+def _real_context(platform: Platform) -> Context:
+    from credbroker.config import resolver
+    from credbroker.system.environment import SystemEnvironment
+    from credbroker.system.http import SystemHttp
+
+    environment = SystemEnvironment()
+    network = platform.network
+    http = SystemHttp(proxy=network.proxy, ca_file=network.ca_file, allowed_hosts=network.allowed_hosts)
+    return Context(http=http, environment=environment, secrets=resolver(platform, environment))

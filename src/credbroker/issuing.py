@@ -1,0 +1,109 @@
+"""One issue, from request to value: on record, asked of the provider, granted within what was asked, on record again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from credbroker.audit.trail import Trail
+from credbroker.context import Clock, Context
+from credbroker.credentials import AccessToken, Credential, ending_at
+from credbroker.errors import CredbrokerError, IssuerUnavailable, MalformedResponse
+from credbroker.location import Location, covering
+from credbroker.profile import Profile
+from credbroker.refresh.slot import Loaded
+from credbroker.request import CredentialRequest
+
+if TYPE_CHECKING:
+    from credbroker.providers import Provider
+
+
+class AnchoredClock:
+    """A clock whose wall time does not jump: anchored once, it goes on by elapsed time.
+
+    A provider that adds a lifetime to ``now()`` and the engine that subtracts the wall time of the start thus mean the same
+    wall, whatever an operator or NTP does to it in between.
+    """
+
+    __slots__ = ("_clock", "_started", "_wall")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._started = clock.elapsed()
+        self._wall = clock.now()
+
+    def now(self) -> datetime:
+        return self._wall + timedelta(seconds=self._clock.elapsed() - self._started)
+
+    def elapsed(self) -> float:
+        return self._clock.elapsed()
+
+
+def issue(
+    request: CredentialRequest,
+    profile: Profile,
+    provider: Provider,
+    *,
+    context: Context,
+    trail: Trail,
+    deadline: float,
+    get: Callable[[CredentialRequest], Credential],
+    invalidate: Callable[[CredentialRequest, Credential], bool],
+) -> Loaded:
+    """Issue once. Raises a ``CredbrokerError``; then nothing is held and the trail says why."""
+    clock = AnchoredClock(context.clock)
+    settings = profile.credentials
+    mode = "catalog" if request.kind == "table" else settings.mode if settings else type(provider).__name__
+    record = trail.begin(request, mode)
+    sent, wall = clock.elapsed(), clock.now()
+    try:
+        value = provider.issue(
+            request,
+            replace(
+                context,
+                clock=clock,
+                profile=profile,
+                remaining=lambda: max(0.0, deadline - clock.elapsed()),
+                get=get,
+                invalidate=invalidate,
+                on_connection=record.connected,
+            ),
+        )
+        _check_grant(request, profile, value)
+    except CredbrokerError as error:
+        known = error.fresh(profile=profile.name, provider=mode)
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold anything
+        known = IssuerUnavailable(
+            f"the provider {mode!r} failed with {type(error).__name__}", profile=profile.name, provider=mode, retryable=False
+        )
+    else:
+        latest = clock.now() + profile.max_ttl
+        if value.expires_at is not None and value.expires_at > latest:
+            value = ending_at(value, latest)
+        record.issued(value)
+        lifetime = (value.expires_at - wall).total_seconds() if value.expires_at is not None else None
+        reread = settings.reread_interval.total_seconds() if settings else 60.0
+        return Loaded(value, sent, lifetime, reread)
+    record.ended(known)
+    raise known
+
+
+def _check_grant(request: CredentialRequest, profile: Profile, value: Credential) -> None:
+    """Refuse a grant that is stated and wider than the request: an issuer that widens cannot be trusted to narrow."""
+    if not hasattr(value, "fingerprint") or not hasattr(value, "expires_at"):
+        raise MalformedResponse(f"the provider returned {type(value).__name__}, which is no credential")
+    if isinstance(value, AccessToken):
+        if request.scopes and not value.scopes <= request.scopes:
+            raise MalformedResponse("the issuer granted a wider scope than was asked")
+        return
+    asked = request.locations or profile.locations
+    granted: tuple[Location, ...] | None = getattr(value, "locations", None)
+    if granted is not None and asked:
+        for location in granted:
+            if covering(asked, location) is None:
+                raise MalformedResponse(f"the issuer granted {location}, outside what was asked")
+    access = getattr(value, "access", None)
+    if access is not None and request.access is not None and not request.access.covers(access):
+        raise MalformedResponse(f"the issuer granted access {access.value!r}, wider than {request.access.value!r}")

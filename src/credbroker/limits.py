@@ -1,0 +1,62 @@
+"""Limits: whether a request stays inside what its profile allows. Pure, and always asked before any issuer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from credbroker.errors import AccessDenied, ConfigurationError
+from credbroker.location import covering
+from credbroker.profile import Profile
+from credbroker.request import CredentialRequest
+
+_ALL_ROLES = "PRINCIPAL_ROLE:ALL"
+_ROLE = "PRINCIPAL_ROLE:"
+
+
+def within(request: CredentialRequest, profile: Profile) -> CredentialRequest:
+    """The request, completed by what the profile alone can mean. Raises ``AccessDenied`` that says what is allowed."""
+    if request.kind == "storage":
+        request = _with_locations(request, profile)
+    if request.access is not None and not profile.access.covers(request.access):
+        raise AccessDenied(
+            f"access {request.access.value!r} was asked; the profile allows {profile.access.value!r}", profile=profile.name
+        )
+    _check_scopes(request, profile)
+    settings = profile.credentials
+    if request.kind == "catalog" and settings is not None and request.access not in settings.scopes:
+        # The profile has one token for every access: two requests that differ in it share that token.
+        return replace(request, access=None)
+    return request
+
+
+def _with_locations(request: CredentialRequest, profile: Profile) -> CredentialRequest:
+    allowed = ", ".join(str(location) for location in profile.locations) or "none"
+    if not request.locations:
+        if len(profile.locations) > 1:
+            raise ConfigurationError(f"name the location: the profile has several ({allowed})", profile=profile.name)
+        if not profile.locations:
+            raise AccessDenied("the profile has no locations, so nothing may be asked for", profile=profile.name)
+        return replace(request, locations=profile.locations)
+    for location in request.locations:
+        if covering(profile.locations, location) is None:
+            raise AccessDenied(f"{location} lies outside what the profile allows ({allowed})", profile=profile.name)
+    return request
+
+
+def _check_scopes(request: CredentialRequest, profile: Profile) -> None:
+    """A caller may narrow the scope and, where the profile fixes none, the audience; never add to them."""
+    settings = profile.credentials
+    if settings is None or request.kind != "catalog":
+        return
+    allowed = set((settings.scope or "").split()).union(*(scope.split() for scope in settings.scopes.values()))
+    for scope in sorted(request.scopes):
+        if scope not in allowed and not (_ALL_ROLES in allowed and scope.startswith(_ROLE)):
+            raise AccessDenied(f"scope {scope!r} is not among the profile's ({_listed(allowed)})", profile=profile.name)
+    if request.audience is not None and settings.audience not in (None, request.audience):
+        raise AccessDenied(
+            f"audience {request.audience!r} is not the profile's ({settings.audience!r})", profile=profile.name
+        )
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,132 @@
+"""CredentialSource: the live handle. It holds its slot; a hit is one tuple read and one comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from credbroker.refresh.engine import Gone
+from credbroker.refresh.slot import Slot
+from credbroker.request import CredentialRequest
+from credbroker.system.clock import elapsed as _elapsed
+
+if TYPE_CHECKING:
+    from credbroker.broker import Broker
+
+Value = TypeVar("Value")
+_UNATTACHED = Slot(None)
+
+
+class CredentialSource(Generic[Value]):
+    """A handle on one credential: ``get()`` gives a value that is good now, each time it is called.
+
+    It pickles as a reference: the configuration's fingerprint and the request, nothing secret.
+    """
+
+    __slots__ = ("__weakref__", "_broker", "_callbacks", "_slot", "request")
+
+    def __init__(self, broker: Broker, request: CredentialRequest) -> None:
+        self._broker = broker
+        self._slot = _UNATTACHED
+        self._callbacks: tuple[Callable[[Value], None], ...] = ()
+        self.request = request
+
+    def get(self, min_ttl: timedelta | None = None, wait: bool = False) -> Value:
+        """The current value, issued or refreshed as needed; blocks only while there is none that is still good.
+
+        ``min_ttl`` demands that much usable life. ``wait``: at a value that is due for its refresh, wait for the new one
+        instead of serving the held one at once (if the refresh fails, the held one is served): for clients that open
+        something long and keep its keys.
+
+        Raises what the issue raised (``IssueDenied``, ``IssuerUnavailable``, ``MalformedResponse``, ``SecretNotFound``),
+        ``InsufficientLifetime`` below ``min_ttl``, ``AccessDenied`` and ``ConfigurationError`` where the profile has
+        changed, ``BrokerClosed``.
+        """
+        # The hit: no lock, no call but the clock's. Keyword-only parameters would cost a tenth of it.
+        slot = self._slot
+        value, refresh_at = slot.held
+        if min_ttl is None and _elapsed() < refresh_at:
+            slot.used = True
+            return value  # type: ignore[no-any-return]
+        return self._get(min_ttl, wait)
+
+    async def aget(self, min_ttl: timedelta | None = None, wait: bool = False) -> Value:
+        """As ``get``, without blocking the event loop. Cancelling it cancels nobody else's wait."""
+        slot = self._slot
+        value, refresh_at = slot.held
+        if min_ttl is None and _elapsed() < refresh_at:
+            slot.used = True
+            return value  # type: ignore[no-any-return]
+        return await self._aget(min_ttl, wait)
+
+    def invalidate(self, value: Value) -> bool:
+        """Say that a server refused ``value``: it is dropped if it is still the current one.
+
+        True: a new ``get`` may bring another one. False: the issuer was asked a moment ago for this reason, so do not try
+        again (at most one issue in 30 s, doubling to 5 min).
+        """
+        return self._broker._core.engine.invalidate(self._attached(), value)  # type: ignore[arg-type]  # noqa: SLF001
+
+    def on_refresh(self, callback: Callable[[Value], None]) -> None:
+        """Call ``callback(value)`` with each new value, from the thread that issued it, for clients that must be pushed to.
+
+        The callback lives as long as this source; while it does, the value is refreshed whether or not anybody gets it.
+        """
+        self._callbacks = (*self._callbacks, callback)
+        self._attached()
+
+    def refreshed(self, value: Value) -> None:
+        """Called by the engine with each new value."""
+        for callback in self._callbacks:
+            callback(value)
+
+    def _get(self, min_ttl: timedelta | None, wait: bool) -> Value:
+        demand = None if min_ttl is None else min_ttl.total_seconds()
+        while True:
+            got: Any = self._broker._core.engine.get(self._attached(), demand, wait, self.request)  # noqa: SLF001
+            if got is not Gone:
+                return got  # type: ignore[no-any-return]
+
+    async def _aget(self, min_ttl: timedelta | None, wait: bool) -> Value:
+        demand = None if min_ttl is None else min_ttl.total_seconds()
+        while True:
+            got: Any = await self._broker._core.engine.aget(self._attached(), demand, wait, self.request)  # noqa: SLF001
+            if got is not Gone:
+                return got  # type: ignore[no-any-return]
+
+    def _attached(self) -> Slot:
+        """The live slot. On one that was cleared, the profile's limits and settings are checked anew."""
+        slot = self._slot
+        if not slot.live:
+            slot = self._slot = self._broker._core.slot(self.request)  # noqa: SLF001
+            if self._callbacks:
+                slot.listeners.add(self)
+        elif self._callbacks and self not in slot.listeners:
+            slot.listeners.add(self)
+        return slot
+
+    def __repr__(self) -> str:
+        request = self.request
+        what = ".".join(request.table) if request.table else " ".join(str(location) for location in request.locations)
+        access = f" {request.access.value}" if request.access else ""
+        return f"<CredentialSource {request.kind} {request.profile}{access}{' ' + what if what else ''}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuilt, (self._broker, self.request))
+
+
+class ClockedSource(CredentialSource[Value]):
+    """The twin for a clock that is not the system's: reading an injected clock is no part of the hit path."""
+
+    __slots__ = ()
+
+    def get(self, min_ttl: timedelta | None = None, wait: bool = False) -> Value:
+        return self._get(min_ttl, wait)
+
+    async def aget(self, min_ttl: timedelta | None = None, wait: bool = False) -> Value:
+        return await self._aget(min_ttl, wait)
+
+
+def _rebuilt(broker: Broker, request: CredentialRequest) -> CredentialSource[Any]:
+    return broker._source(request)  # noqa: SLF001
