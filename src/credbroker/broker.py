@@ -74,7 +74,14 @@ class Broker:
         """
         from credbroker.config import from_data
 
-        return cls(Core(from_data(config), providers, context))
+        try:
+            platform = from_data(config)
+        except ConfigurationError as error:
+            fault = error.fresh()
+            del config  # a literal secret may stand in it, and a traceback keeps this frame's variables
+        else:
+            return cls(Core(platform, providers, context))
+        raise fault
 
     @classmethod
     def from_env(cls) -> Self:

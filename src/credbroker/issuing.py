@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from credbroker.audit.trail import Trail
-from credbroker.context import Clock, Context
+from credbroker.context import Clock, Connection, Context, Http, HttpRequest, HttpResponse
 from credbroker.credentials import AccessToken, Credential, ending_at
 from credbroker.errors import CredbrokerError, IssuerUnavailable, MalformedResponse
 from credbroker.location import Location, covering
@@ -41,6 +41,28 @@ class AnchoredClock:
         return self._clock.elapsed()
 
 
+class _TimedHttp:
+    """The transport with its answers timed by the anchored clock, so that no wall time of another source comes in."""
+
+    __slots__ = ("_clock", "_http")
+
+    def __init__(self, http: Http, clock: Clock) -> None:
+        self._http = http
+        self._clock = clock
+
+    def send(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: float,
+        allow_insecure: bool = False,
+        on_connection: Callable[[Connection], None] | None = None,
+    ) -> HttpResponse:
+        sent = self._clock.now()
+        response = self._http.send(request, timeout=timeout, allow_insecure=allow_insecure, on_connection=on_connection)
+        return replace(response, sent=sent, received=self._clock.now())
+
+
 def issue(
     request: CredentialRequest,
     profile: Profile,
@@ -64,6 +86,7 @@ def issue(
             replace(
                 context,
                 clock=clock,
+                http=_TimedHttp(context.http, clock),
                 profile=profile,
                 remaining=lambda: max(0.0, deadline - clock.elapsed()),
                 get=get,

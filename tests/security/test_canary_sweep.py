@@ -1,0 +1,301 @@
+"""One secret planted in every source, then every surface searched for it, in every coding a leak could take."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gc
+import io
+import json
+import logging
+import pickle
+import traceback
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from credbroker import Broker, SecretReference
+from credbroker.context import Context, HttpRequest, HttpResponse
+from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, MalformedResponse
+from credbroker.system import log_filter
+from credbroker.system.environment import SystemEnvironment
+from credbroker.testing import FakeHttp, ManualClock
+
+SECRET = "canary+/0b5e7c%3A-client"
+TOKEN = "canary-7d1f.token.0a2b"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CONFIG: dict[str, Any] = {
+    "environment": "local",
+    "principal": "svc",
+    "catalogs": {
+        "production": {
+            "uri": "https://catalog.example/api",
+            "credentials": {"mode": "oauth2", "client_id": "pipeline", "client_secret": {"secret_ref": "pipeline"}},
+        }
+    },
+    "storage": {
+        "fixed": {
+            "locations": ["s3://lake/x/"],
+            "allow_unscoped": True,
+            "credentials": {"mode": "static", "secret_ref": "keys"},
+        }
+    },
+}
+
+
+def codings(secret: str) -> set[str]:
+    raw = secret.encode()
+    return {
+        secret,
+        secret[::-1],
+        base64.b64encode(raw).decode().rstrip("="),
+        base64.urlsafe_b64encode(raw).decode().rstrip("="),
+        raw.hex(),
+        urllib.parse.quote(secret, safe=""),
+        urllib.parse.quote_plus(secret),
+        json.dumps(secret)[1:-1],
+    }
+
+
+CODINGS = codings(SECRET) | codings(TOKEN) | codings(f"pipeline:{SECRET}")
+
+
+def assert_clean(text: str) -> None:
+    for coding in CODINGS:
+        assert coding not in text
+
+
+class Secrets:
+    def resolve(self, reference: SecretReference) -> SecretStr:
+        return SecretStr({"pipeline": SECRET, "keys": f"AKIAEXAMPLE:{SECRET}:{TOKEN}"}[reference.secret_ref])
+
+
+def answered(status: int, body: bytes, **headers: str) -> HttpResponse:
+    return HttpResponse(status, headers, body, NOW, NOW)
+
+
+GOOD = answered(200, json.dumps({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600}).encode())
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Everything that any logger says, at DEBUG, formatted with its traceback."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def broker_with(
+    *answers: HttpResponse | CredbrokerError | Callable[[HttpRequest], HttpResponse],
+) -> tuple[Broker, ManualClock]:
+    clock = ManualClock(NOW)
+    context = Context(clock=clock, http=FakeHttp(*answers), secrets=Secrets(), environment=SystemEnvironment())
+    return Broker.from_config(CONFIG, context=context), clock
+
+
+def locals_of(trace: TracebackType | None) -> str:
+    """What an error tracker would send: the locals of each frame of the traceback, in the package's own code."""
+    shown = []
+    while trace is not None:
+        frame: FrameType = trace.tb_frame
+        if "credbroker" in frame.f_code.co_filename and "test" not in Path(frame.f_code.co_filename).name:
+            shown.append(repr(frame.f_locals))
+        trace = trace.tb_next
+    return "\n".join(shown)
+
+
+def everything_about(error: BaseException) -> str:
+    texts = [
+        "".join(traceback.format_exception(error)),
+        repr(error),
+        str(error),
+        repr(vars(error)),
+        locals_of(error.__traceback__),
+    ]
+    try:
+        texts.append(repr(pickle.dumps(error)))
+    except (TypeError, pickle.PicklingError):
+        texts.append("")
+    for linked in (error.__cause__, error.__context__):
+        if linked is not None:
+            texts.append(everything_about(linked))
+    return "\n".join(texts)
+
+
+def test_what_is_held_shows_nowhere(logged: io.StringIO) -> None:
+    broker, _ = broker_with(GOOD)
+    with broker:
+        token, keys = broker.catalog("production"), broker.storage("fixed")
+        values = (token.get(), keys.get())
+        assert values[0].value.get_secret_value() == TOKEN
+        for thing in (*values, token, keys, broker, broker.status(), broker._core.engine.slots()):
+            assert_clean(f"{thing!r} {thing}")
+        for thing in (token, keys, broker):
+            assert_clean(repr(pickle.dumps(thing)))
+            assert_clean(repr(vars(thing)) if hasattr(thing, "__dict__") else "")
+        for value in values:
+            for carry in (pickle.dumps, copy.deepcopy, json.dumps):
+                with pytest.raises(TypeError) as caught:
+                    carry(value)  # type: ignore[operator]
+                assert_clean(everything_about(caught.value))
+        slot = token._slot
+        assert_clean(repr(slot) + repr(slot.instants) + repr(slot.asked) + repr(slot.key))
+    assert_clean(logged.getvalue())
+    assert "issued" in logged.getvalue()
+
+
+ECHO = json.dumps({"error": "invalid_client", "error_description": f"{SECRET} {TOKEN}"}).encode()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (answered(401, ECHO), answered(401, ECHO)),
+        (answered(500, SECRET.encode()),),
+        (answered(400, f"<html>{SECRET}</html>".encode()),),
+        (answered(200, f'{{"access_token": "{TOKEN}", "expires_in": "{SECRET}"}}'.encode()),),
+        (answered(200, f'{{"access_token": "{TOKEN}", "expires_in": 0}}'.encode()),),
+        (answered(200, f'{{"access_token": "{TOKEN}"'.encode()),),
+        (answered(200, f'{{"access_token": "{TOKEN}\\n"}}'.encode()),),
+        (answered(200, f'{{"access_token": "{TOKEN}", "token_type": 7, "scope": "{SECRET}"}}'.encode()),),
+        (answered(429, SECRET.encode(), **{"retry-after": SECRET}),),
+        (MalformedResponse("a redirect"),),
+    ],
+)
+def test_no_error_of_an_issue_shows_what_was_sent_or_received(answers: tuple[Any, ...], logged: io.StringIO) -> None:
+    broker, clock = broker_with(*answers)
+    with broker:
+        source = broker.catalog("production")
+        for _ in range(2):
+            with pytest.raises(CredbrokerError) as caught:
+                source.get()
+            assert_clean(everything_about(caught.value))
+        clock.advance(100)
+        assert_clean(repr(broker.status()))
+    assert_clean(logged.getvalue())
+
+
+def test_a_provider_that_bursts_with_a_secret_in_its_text_tells_only_its_class(logged: io.StringIO) -> None:
+    def burst(request: HttpRequest) -> HttpResponse:
+        raise ValueError(f"{SECRET} {request.headers}")
+
+    broker, _ = broker_with(burst)
+    with broker, pytest.raises(CredbrokerError) as caught:
+        broker.catalog("production").get()
+    assert_clean(everything_about(caught.value))
+    assert_clean(logged.getvalue())
+
+
+def test_no_error_lives_on_with_a_secret_in_its_frames() -> None:
+    """After a failed issue no frame, error or record that is still alive holds the request that carried the secret."""
+    broker, _ = broker_with(answered(401, ECHO), answered(401, ECHO))
+    with broker:
+        with pytest.raises(IssueDenied):
+            broker.catalog("production").get()
+        gc.collect()
+        remembered = [thing for thing in gc.get_objects() if isinstance(thing, CredbrokerError) and thing.__traceback__]
+        for error in remembered:
+            assert_clean(locals_of(error.__traceback__))
+
+
+PLANTED: list[dict[str, Any]] = [
+    {"catalogs": {"c": {"credentials": {"mode": "oauth2", "client_secret": SECRET}}}},
+    {"catalogs": {"c": {"credentials": {"mode": "oauth2", "client_secret": {"secret_ref": SECRET}}}}},
+    {"catalogs": {"c": {"credentials": {"mode": "oauth2", "client_secret": {"value": SECRET}}}}},
+    {"catalogs": {"c": {"credentials": {"mode": "oauth2", "client_secret": {"secret_ref": "x", "field": SECRET}}}}},
+    {"catalogs": {"c": {"credentials": {"mode": "oauth2", "timeout": SECRET}}}},
+    {"catalogs": {"c": {"credentials": {"mode": "oauth2", "scopes": {SECRET: "x"}}}}},
+    {"catalogs": {"c": {"credentials": {"mode": SECRET}}}},
+    {"catalogs": {"c": {"credentials": SECRET}}},
+    {"catalogs": {"c": SECRET}},
+    {"catalogs": SECRET},
+    {"storage": {"s": {"credentials": {"mode": "static", "secret_ref": SECRET}}}},
+    {"storage": {"s": {"access": SECRET}}},
+    {"storage": {"s": {"max_ttl": SECRET}}},
+    {"audit": {"key": SECRET}},
+    {"secret_backends": [{"type": "env", "token": SECRET}]},
+    {"network": {"allowed_hosts": {"a": SECRET}}},
+    {"version": SECRET},
+]
+
+
+@pytest.mark.parametrize("config", PLANTED, ids=str)
+def test_a_literal_secret_in_the_configuration_is_refused_and_not_repeated(
+    config: dict[str, Any], tmp_path: Path, logged: io.StringIO
+) -> None:
+    path = tmp_path / "platform.yaml"
+    path.write_text(json.dumps(config))
+    for load in (lambda: Broker.from_yaml(path), lambda: Broker.from_config(copy.deepcopy(config))):
+        with pytest.raises(ConfigurationError) as caught:
+            load()
+        assert_clean(everything_about(caught.value))
+    assert_clean(logged.getvalue())
+
+
+def test_a_broken_file_is_not_quoted(tmp_path: Path, logged: io.StringIO) -> None:
+    path = tmp_path / "platform.yaml"
+    for text in (
+        f"catalogs: {{c: {SECRET}",
+        f"a: b: {SECRET}",
+        f"!!python/object:{SECRET} x",
+        f"? [{SECRET}",
+        f"- &a *{SECRET}",
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigurationError) as caught:
+            Broker.from_yaml(path)
+        assert_clean(everything_about(caught.value))
+        assert "platform.yaml" in str(caught.value)
+    assert_clean(logged.getvalue())
+
+
+@pytest.mark.parametrize(
+    "name", ["botocore.parsers", "urllib3.connectionpool", "msal.token_cache", "s3fs", "aiobotocore.endpoint"]
+)
+def test_the_debug_records_of_sdks_are_emptied_while_a_broker_is_loaded(name: str, logged: io.StringIO) -> None:
+    broker, _ = broker_with(GOOD)
+    with broker:
+        logging.getLogger(name).debug("Response body: %s", TOKEN)
+        logging.getLogger(name).warning("a warning stays")
+        assert_clean(logged.getvalue())
+    assert "a warning stays" in logged.getvalue()
+
+
+def test_the_records_of_others_are_theirs_again_after_the_last_broker() -> None:
+    factory = logging.getLogRecordFactory()
+    first, second = broker_with(GOOD)[0], broker_with(GOOD)[0]
+    first.close()
+    assert logging.getLogRecordFactory() is log_filter._emptied
+    second.close()
+    assert logging.getLogRecordFactory() is factory
+
+
+def test_what_was_refused_by_limits_does_not_reach_the_log_as_a_second_line(logged: io.StringIO) -> None:
+    broker, _ = broker_with(GOOD)
+    with broker:
+        forged = broker.with_context(actor='ana\n{"event":"issued"}')
+        forged.catalog("production").get()
+    records = [line for line in logged.getvalue().splitlines() if line.startswith("credbroker.audit")]
+    assert all(json.loads(line.split(" ", 2)[2])["actor"] == 'ana\n{"event":"issued"}' for line in records)
+
+
+def test_the_longest_life_of_a_token_is_that_of_its_profile() -> None:
+    """Not a leak of text but of time: a token of ten years that somebody else's mistake made is ours for an hour."""
+    long = replace(GOOD, body=GOOD.body.replace(b"3600", b"315360000"))
+    broker, _ = broker_with(long)
+    with broker:
+        assert broker.catalog("production").get().expires_at == NOW + timedelta(hours=1)
