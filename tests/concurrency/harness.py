@@ -120,7 +120,7 @@ class Asker(threading.Thread):
     def run(self) -> None:
         try:
             self.value = self._ask()
-        except BaseException as error:  # noqa: BLE001 - the test looks at it
+        except BaseException as error:
             self.error = error
 
     def result(self) -> str | None:

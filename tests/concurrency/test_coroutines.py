@@ -25,7 +25,7 @@ def test_ten_thousand_coroutines_and_fifty_threads_share_one_issue() -> None:
 
     async def main() -> list[str]:
         tasks = [asyncio.create_task(bench.aget()) for _ in range(10_000)]
-        await asyncio.sleep(0)  # noqa: TID251 - one turn of the loop, no time
+        await asyncio.sleep(0)
         await _released_when_called(bench, 1)
         return list(await asyncio.gather(*tasks))
 
@@ -43,7 +43,7 @@ def test_a_cancelled_coroutine_cancels_nobody() -> None:
         await asyncio.to_thread(bench.issuer.wait_for_calls, 1)
         tasks[0].cancel()
         tasks[5].cancel()
-        await asyncio.sleep(0)  # noqa: TID251 - one turn of the loop, no time
+        await asyncio.sleep(0)
         bench.issuer.release()
         return list(await asyncio.gather(*tasks, return_exceptions=True))
 
@@ -77,7 +77,7 @@ def test_a_loop_that_is_closed_before_the_flight_ends_harms_nobody() -> None:
     bench.issuer.hold()
     loop = asyncio.new_event_loop()
     task = loop.create_task(bench.aget())
-    loop.run_until_complete(asyncio.sleep(0))  # noqa: TID251 - one turn of the loop, no time
+    loop.run_until_complete(asyncio.sleep(0))
     task.cancel()
     loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
     loop.close()

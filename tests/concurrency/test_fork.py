@@ -22,7 +22,7 @@ def _in_child(work: object) -> str:
         signal.alarm(int(PATIENCE))  # a deadlock in the child ends it, and the pipe with it
         try:
             text = str(work())  # type: ignore[operator]
-        except BaseException as error:  # noqa: BLE001 - the parent looks at it
+        except BaseException as error:
             text = f"{type(error).__name__}: {error}"
         os.write(writer, text.encode())
         os._exit(0)

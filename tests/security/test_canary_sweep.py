@@ -130,9 +130,7 @@ def everything_about(error: BaseException) -> str:
         texts.append(repr(pickle.dumps(error)))
     except (TypeError, pickle.PicklingError):
         texts.append("")
-    for linked in (error.__cause__, error.__context__):
-        if linked is not None:
-            texts.append(everything_about(linked))
+    texts.extend(everything_about(linked) for linked in (error.__cause__, error.__context__) if linked is not None)
     return "\n".join(texts)
 
 
