@@ -4,7 +4,7 @@
 
     CredbrokerError
     ├── ConfigurationError     platform.yaml or a call is wrong: fix it; asking again cannot help
-    ├── CredentialDetected     a credential stands where only a reference belongs: move it
+    │   └── CredentialDetected a credential stands where only a reference belongs: move it
     ├── SecretNotFound         a secret_ref resolves nowhere: create the secret, or name the right one
     ├── AccessDenied           asked beyond the profile's limits: ask for less, or widen the profile
     ├── CredentialUnavailable  this source does not apply here: the only error that lets a chain go on
@@ -84,7 +84,7 @@ class ConfigurationError(CredbrokerError):
     """The configuration, or what a call passes on, is wrong; the text names file, line, field and remedy."""
 
 
-class CredentialDetected(CredbrokerError):
+class CredentialDetected(ConfigurationError):
     """A credential was found where only a logical name or a ``secret_ref`` belongs. The value is never shown."""
 
 

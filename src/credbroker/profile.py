@@ -55,7 +55,7 @@ class Profile:
 
     name: str
     kind: Kind
-    where: str = ""
+    where: str = field(default="", repr=False, compare=False)
     production: bool = True
     credentials: CredentialSettings | None = None
     max_ttl: timedelta = timedelta(hours=1)

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 def _elapsed() -> Callable[[], float]:
     """The fastest callable that reads a clock which never jumps and counts the time in suspend.
 
-    Linux: ``CLOCK_BOOTTIME`` (clock_gettime(2)). macOS: its ``CLOCK_MONOTONIC`` counts sleep, ``time.monotonic`` there does not.
-    Elsewhere, and where a sandbox refuses the clock: ``time.monotonic``.
+    Linux: ``CLOCK_BOOTTIME`` (clock_gettime(2)). macOS: its ``CLOCK_MONOTONIC`` counts sleep, which ``time.monotonic`` there
+    does not. Elsewhere, and where a sandbox refuses the clock: ``time.monotonic``.
     """
     identity = getattr(time, "CLOCK_BOOTTIME", None)
     if identity is None and sys.platform == "darwin":
@@ -30,7 +30,7 @@ def _elapsed() -> Callable[[], float]:
 
 
 elapsed: Callable[[], float] = _elapsed()
-"""Seconds since some fixed point; never jumps, counts suspend. For hot paths: ``SystemClock().elapsed`` is this very callable."""
+"""Seconds since some fixed point; never jumps, counts suspend. ``SystemClock.elapsed`` is this very callable."""
 
 
 class SystemClock:

@@ -1,0 +1,19 @@
+"""platform.yaml: read within bounds, checked as a whole, compiled into the frozen values of ``credbroker.profile``."""
+
+from __future__ import annotations
+
+from credbroker.config.backends import resolver
+from credbroker.config.load import from_data, load_files
+from credbroker.config.platform import PlatformConfig
+from credbroker.config.settings import AuditSettings, BackendSettings, NetworkSettings, Platform
+
+__all__ = [
+    "AuditSettings",
+    "BackendSettings",
+    "NetworkSettings",
+    "Platform",
+    "PlatformConfig",
+    "from_data",
+    "load_files",
+    "resolver",
+]

@@ -1,0 +1,199 @@
+"""From the written configuration to the frozen values that the rest of credbroker reads."""
+
+from __future__ import annotations
+
+from credbroker.config.credentials import SUPPORTED_AUTH_METHODS, CredentialsConfig
+from credbroker.config.environments import is_production
+from credbroker.config.fingerprint import fingerprint
+from credbroker.config.notes import notes
+from credbroker.config.platform import PlatformConfig
+from credbroker.config.sections import CatalogConfig, StorageConfig
+from credbroker.config.settings import AuditSettings, BackendSettings, NetworkSettings, Platform
+from credbroker.config.tree import Node
+from credbroker.location import Location
+from credbroker.profile import CatalogProfile, ComputeProfile, CredentialSettings, StorageProfile
+from credbroker.request import Access
+from credbroker.secrets.files import DEFAULT_ROOT
+from credbroker.secrets.reference import SecretReference
+
+_DEFAULT_BACKENDS = (BackendSettings(type="env"), BackendSettings(type="files", path=DEFAULT_ROOT))
+# Of the credentials block, what loads and is refused at use until a later version.
+_LATER_KEYS = (
+    "private_key", "key_id", "signing_alg", "certificate", "certificate_key", "subject_token", "subject_token_type",
+    "resource", "parameters", "issuer", "realm", "source_profile",
+)  # fmt: skip
+_REFERENCES = ("secret_ref", "client_id", "client_secret")
+
+
+def compiled(config: PlatformConfig, tree: Node, paths: tuple[str, ...] = ()) -> Platform:
+    """The platform of a checked configuration. ``tree`` is what it was read from, for the lines in later errors."""
+    production = is_production(config.environment)
+    storage = {
+        name: _storage(name, section, tree, production=production) for name, section in sorted(config.storage.items())
+    }
+    network = _network(config)
+    catalogs = {
+        name: _catalog(name, section, tree, storage, network, production=production)
+        for name, section in sorted(config.catalogs.items())
+    }
+    compute = {
+        name: ComputeProfile(
+            name=name,
+            where=_where(tree, "compute", name),
+            production=production,
+            credentials=_credentials(section.credentials),
+            type=section.type,
+            region=section.region or None,
+            properties=dict(sorted(section.properties.items())),
+            allow_insecure=section.allow_insecure,
+            max_ttl=section.max_ttl,
+        )
+        for name, section in sorted(config.compute.items())
+    }
+    return Platform(
+        catalogs=catalogs,
+        storage=storage,
+        compute=compute,
+        environment=config.environment or "production",
+        production=production,
+        principal=config.principal or None,
+        network=network,
+        secret_backends=_backends(config, tree),
+        plugins=tuple(config.plugins),
+        audit=_audit(config, production=production),
+        observability=config.observability,
+        fingerprint=fingerprint(config),
+        paths=paths,
+        warnings=notes(config, tree),
+    )
+
+
+def _storage(name: str, config: StorageConfig, tree: Node, *, production: bool) -> StorageProfile:
+    bucket = config.bucket_location()
+    return StorageProfile(
+        name=name,
+        where=_where(tree, "storage", name),
+        production=production,
+        credentials=_credentials(config.credentials),
+        locations=_locations(config.locations) if config.locations is not None else (bucket,) if bucket else (),
+        access=config.access or Access.READ,
+        type=config.type,
+        region=config.region or None,
+        endpoint=config.endpoint or None,
+        path_style_access=config.path_style_access,
+        allow_insecure=config.allow_insecure,
+        allow_unscoped=config.allow_unscoped,
+        allow_container_scope=config.allow_container_scope,
+        kms_keys=tuple(config.kms_keys),
+        policy_escapes=config.policy_escapes,
+        max_ttl=config.max_ttl,
+    )
+
+
+def _catalog(
+    name: str,
+    config: CatalogConfig,
+    tree: Node,
+    storage: dict[str, StorageProfile],
+    network: NetworkSettings,
+    *,
+    production: bool,
+) -> CatalogProfile:
+    backing = tuple(storage[one] for one in dict.fromkeys(config.storage or ()))
+    if config.locations is not None:
+        locations = _locations(config.locations)
+    else:
+        locations = tuple(dict.fromkeys(location for profile in backing for location in profile.locations))
+    return CatalogProfile(
+        name=name,
+        where=_where(tree, "catalogs", name),
+        production=production,
+        credentials=_credentials(config.credentials),
+        locations=locations,
+        # What may be done with a table is the catalog's to say, so that nothing here narrows it unasked.
+        access=config.access or Access.READ_WRITE,
+        type="rest" if config.type == "polaris" else config.type,
+        region=config.region or None,
+        uri=config.uri or None,
+        warehouse=config.warehouse or None,
+        storage=backing,
+        access_delegation=config.access_delegation,
+        allowed_hosts=network.allowed_hosts or (),
+        properties=dict(sorted(config.properties.items())),
+        allow_insecure=config.allow_insecure,
+        max_ttl=config.max_ttl,
+    )
+
+
+def _locations(texts: list[str]) -> tuple[Location, ...]:
+    return tuple(dict.fromkeys(Location.parse(text) for text in texts))
+
+
+def _credentials(config: CredentialsConfig | None) -> CredentialSettings | None:
+    if config is None:
+        return None
+    given = {
+        key: value
+        for key in CredentialSettings.__dataclass_fields__
+        if key not in ("scopes", "unsupported", "options") and (value := getattr(config, key)) not in (None, "")
+    }
+    return CredentialSettings(
+        **given,
+        scopes=dict(sorted((config.scopes or {}).items())),
+        unsupported=_unsupported(config),
+        options=dict(sorted(config.options.items())),
+    )
+
+
+def _unsupported(config: CredentialsConfig) -> tuple[str, ...]:
+    keys = [key for key in _LATER_KEYS if getattr(config, key)]
+    if config.grant_type not in (None, "client_credentials"):
+        keys.append("grant_type")
+    if config.token_endpoint_auth_method not in (None, *SUPPORTED_AUTH_METHODS):
+        keys.append("token_endpoint_auth_method")
+    for key in _REFERENCES:
+        reference = getattr(config, key)
+        if isinstance(reference, SecretReference) and reference.engine is not None:
+            keys.append(f"{key}.engine")
+    return tuple(keys)
+
+
+def _network(config: PlatformConfig) -> NetworkSettings:
+    network = config.network
+    if network is None:
+        return NetworkSettings()
+    hosts = None if network.allowed_hosts is None else tuple(network.allowed_hosts)
+    return NetworkSettings(proxy=network.proxy or None, ca_file=network.ca_file or None, allowed_hosts=hosts)
+
+
+def _backends(config: PlatformConfig, tree: Node) -> tuple[BackendSettings, ...]:
+    if config.secret_backends is None:
+        return _DEFAULT_BACKENDS
+    return tuple(
+        BackendSettings(
+            type=backend.type,
+            path=(backend.path or DEFAULT_ROOT) if backend.type == "files" else None,
+            where=tree.at(("secret_backends", index)).where,
+        )
+        for index, backend in enumerate(config.secret_backends)
+    )
+
+
+def _audit(config: PlatformConfig, *, production: bool) -> AuditSettings:
+    audit = config.audit
+    if audit is None:
+        return AuditSettings(required=production)
+    default = AuditSettings()
+    return AuditSettings(
+        enabled=audit.enabled,
+        sink=audit.sink,
+        path=audit.path,
+        key=audit.key,
+        include=default.include if audit.include is None else frozenset(audit.include),
+        required=audit.enabled and (production if audit.required is None else audit.required),
+        log_level="WARNING" if audit.log_level == "WARN" else audit.log_level,
+    )
+
+
+def _where(tree: Node, section: str, name: str) -> str:
+    return tree.at((section, name)).where

@@ -1,0 +1,92 @@
+"""The ``credentials:`` block of a profile, as it is written."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from credbroker.config.values import (
+    Interval,
+    Lifetime,
+    NamedReference,
+    Property,
+    Reference,
+    Text,
+    TextOrReference,
+    Timeout,
+)
+from credbroker.request import Access
+
+BUILT_IN_MODES = ("static", "oauth2", "iam_role", "service_account", "catalog")
+SUPPORTED_AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+CredentialSource = Literal["web_identity", "pod_identity", "container", "imds", "environment", "default_chain"]
+
+
+class SubjectToken(BaseModel):
+    """Where a token that is exchanged (RFC 8693) comes from: one of the three."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    file: Text | None = None
+    secret_ref: NamedReference | None = None
+    profile: Text | None = None
+
+
+class CredentialsConfig(BaseModel):
+    """How a profile's credentials are issued. Every key loads; what this version cannot use yet is refused at use by name.
+
+    Unknown keys are faults, except in the mode of a plug-in, whose keys are its own.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    mode: Text = "static"
+    timeout: Timeout | None = None
+    default_ttl: Lifetime | None = None
+    reread_interval: Interval | None = None
+
+    secret_ref: NamedReference | None = None
+
+    token_url: Text | None = None
+    client_id: TextOrReference | None = None
+    client_secret: Reference | None = None
+    scope: Text | None = None
+    scopes: dict[Access, Text] | None = None
+    audience: Text | None = None
+    token_endpoint_auth_method: (
+        Literal[
+            "client_secret_basic",
+            "client_secret_post",
+            "none",
+            "client_secret_jwt",
+            "private_key_jwt",
+            "tls_client_auth",
+            "self_signed_tls_client_auth",
+        ]
+        | None
+    ) = None
+    basic_encoding: Literal["rfc6749", "raw"] | None = None
+    private_key: Reference | None = None
+    key_id: Text | None = None
+    signing_alg: Text | None = None
+    certificate: TextOrReference | None = None
+    certificate_key: Reference | None = None
+    grant_type: Text | None = None
+    subject_token: SubjectToken | None = None
+    subject_token_type: Text | None = None
+    resource: list[Text] | None = None
+    parameters: dict[str, Property] | None = None
+    issuer: Text | None = None
+    realm: Text | None = None
+
+    role_arn: Text | None = None
+    external_id: Text | None = None
+    credential_source: CredentialSource | None = None
+    source_profile: Text | None = None
+    sts_endpoint: Text | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What stands beside the known keys."""
+        return dict(self.model_extra or {})

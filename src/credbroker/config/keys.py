@@ -1,0 +1,103 @@
+"""Unknown keys: faults where a misspelt key would weaken something, warnings in the sections that floe fills too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from credbroker.config.credentials import BUILT_IN_MODES, CredentialsConfig, SubjectToken
+from credbroker.config.faults import Fault, unknown_key
+from credbroker.config.sections import (
+    AuditConfig,
+    BackendAuthConfig,
+    BackendConfig,
+    CatalogConfig,
+    ComputeConfig,
+    NetworkConfig,
+    ProfileConfig,
+    StorageConfig,
+)
+from credbroker.config.tree import Node, Path
+
+PROFILES: dict[str, type[ProfileConfig]] = {"catalogs": CatalogConfig, "storage": StorageConfig, "compute": ComputeConfig}
+TOP = frozenset(
+    {"version", "environment", "principal", "network", "secret_backends", "plugins", "credentials", "audit", "observability"}
+    | {"sidecar", *PROFILES}
+)
+# Keys of floe that say nothing about credentials; its own demo files use them all.
+_FLOE_TOP = frozenset({"infrastructure", "security", "governance", "layers", "name", "description", "metadata", "defaults"})
+_FLOE_PROFILE = frozenset(
+    {"replication", "lifecycle", "high_availability", "namespace", "encryption", "versioning", "retention", "tags", "labels"}
+    | {"description", "properties", "resources"}
+)
+_BACKEND_KEYS = {"env": {"type"}, "files": {"type", "path"}, "vault": set(BackendConfig.model_fields) - {"path"}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A map whose keys are known. Those in ``silent`` are none of ours, and none of the user's mistakes either."""
+
+    path: Path
+    node: Node
+    known: frozenset[str]
+    silent: frozenset[str] = frozenset()
+    strict: bool = True
+
+    def unknown(self) -> Iterator[Fault]:
+        for key, node in self.node.entries().items():
+            if key not in self.known and key not in self.silent:
+                shown, text = unknown_key(key, node, self.known)
+                yield Fault(node, (*self.path, shown), text)
+
+
+def unknown_keys(tree: Node) -> tuple[list[Fault], list[Fault]]:
+    """Unknown keys of the whole tree: those that are faults, and those that are worth a warning."""
+    faults: list[Fault] = []
+    warnings: list[Fault] = []
+    for place in _places(tree):
+        (faults if place.strict else warnings).extend(place.unknown())
+    return faults, warnings
+
+
+def plugins_of(tree: Node) -> frozenset[str]:
+    """The plug-ins that the file lists, as far as they can be read."""
+    listed = tree.entries().get("plugins", Node(None)).items()
+    return frozenset(node.value for node in listed if isinstance(node.value, str))
+
+
+def _places(tree: Node) -> Iterator[_Place]:
+    top = tree.entries()
+    yield _Place((), tree, TOP, _FLOE_TOP, strict=False)
+    for section, model in PROFILES.items():
+        for name, profile in top.get(section, Node(None)).entries().items():
+            path: Path = (section, name)
+            yield _Place(path, profile, frozenset(model.model_fields), _FLOE_PROFILE, strict=False)
+            yield from _credentials((*path, "credentials"), profile.entries().get("credentials"), plugins_of(tree))
+    yield from _credentials(("credentials",), top.get("credentials"), plugins_of(tree))
+    for section, known in (("network", NetworkConfig.model_fields), ("audit", AuditConfig.model_fields), ("sidecar", ())):
+        if section in top:
+            yield _Place((section,), top[section], frozenset(known))
+    for index, backend in enumerate(top.get("secret_backends", Node(None)).items()):
+        yield from _backend(("secret_backends", index), backend)
+
+
+def _credentials(path: Path, node: Node | None, plugins: frozenset[str]) -> Iterator[_Place]:
+    if node is None:
+        return
+    mode = node.entries().get("mode", Node("static")).value
+    if not (isinstance(mode, str) and mode in plugins and mode not in BUILT_IN_MODES):
+        yield _Place(path, node, frozenset(CredentialsConfig.model_fields))
+    subject = node.entries().get("subject_token")
+    if subject is not None:
+        yield _Place((*path, "subject_token"), subject, frozenset(SubjectToken.model_fields))
+
+
+def _backend(path: Path, node: Node) -> Iterator[_Place]:
+    kind = node.entries().get("type", Node(None)).value
+    known = _BACKEND_KEYS.get(kind) if isinstance(kind, str) else None
+    # The other types are refused at use, and their keys come with the version that has them.
+    if known is not None:
+        yield _Place(path, node, frozenset(known))
+    auth = node.entries().get("auth")
+    if kind == "vault" and auth is not None:
+        yield _Place((*path, "auth"), auth, frozenset(BackendAuthConfig.model_fields))

@@ -1,0 +1,60 @@
+"""The rules that no single field can check: names, modes, plug-ins, references, literal secrets and unknown keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from credbroker.config.credentials import BUILT_IN_MODES
+from credbroker.config.faults import Fault, nearest
+from credbroker.config.keys import plugins_of, unknown_keys
+from credbroker.config.literals import literals
+from credbroker.config.references import PROFILE_SECTIONS, broken_references, colliding_secrets, profiles
+from credbroker.config.tree import Node, Path
+
+__all__ = ["PROFILE_SECTIONS", "broken_rules"]
+
+_PROFILE_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,252}")  # floe's pattern
+_PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+def broken_rules(tree: Node) -> list[Fault]:
+    """Every fault that shows only in the tree as a whole."""
+    faults, _ = unknown_keys(tree)
+    for rule in (_names, _plugins, _modes, _required_audit, broken_references, colliding_secrets, literals):
+        faults.extend(rule(tree))
+    return faults
+
+
+def _names(tree: Node) -> Iterator[Fault]:
+    for section, name, node in profiles(tree):
+        if not _PROFILE_NAME.fullmatch(name):
+            yield Fault(node, (section, ""), "is no legal name of a profile: a letter, then letters, digits, '-' or '_'")
+
+
+def _plugins(tree: Node) -> Iterator[Fault]:
+    for index, node in enumerate(tree.entries().get("plugins", Node(None)).items()):
+        path: Path = ("plugins", index)
+        if node.value in BUILT_IN_MODES:
+            yield Fault(node, path, f"is the built-in mode {node.value!r}, which no plug-in may replace: remove it")
+        elif isinstance(node.value, str) and not _PLUGIN_NAME.fullmatch(node.value):
+            yield Fault(node, path, "is no name of an entry point: lower-case letters, digits, '-' and '_'")
+
+
+def _modes(tree: Node) -> Iterator[Fault]:
+    known = {*BUILT_IN_MODES, *plugins_of(tree)}
+    blocks: list[Path] = [(section, name, "credentials") for section, name, _ in profiles(tree)]
+    for block in (*blocks, ("credentials",)):
+        path: Path = (*block, "mode")
+        mode = tree.find(path)
+        if mode is not None and isinstance(mode.value, str) and mode.value not in known:
+            meant = nearest(mode.value, known)
+            hint = f": did you mean {meant!r}?" if meant else f": use {', '.join(BUILT_IN_MODES)}, or list it under plugins"
+            yield Fault(mode, path, f"is an unknown mode{hint}")
+
+
+def _required_audit(tree: Node) -> Iterator[Fault]:
+    audit = tree.entries().get("audit", Node(None)).entries()
+    off = "enabled" in audit and audit["enabled"].value is False
+    if off and "required" in audit and audit["required"].value is True:
+        yield Fault(audit["required"], ("audit", "required"), "is true while 'enabled' is false: no record can be made then")

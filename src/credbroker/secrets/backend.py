@@ -1,0 +1,62 @@
+"""The seam of the secret backends: each looks in one place, and says where it looked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from credbroker.secrets.reference import SecretReference
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What a backend found: the secret, or None and why. ``place`` tells a human where it looked."""
+
+    place: str
+    secret: SecretStr | None = None
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        return self.place if self.reason is None else f"{self.place} ({self.reason})"
+
+
+class Backend(Protocol):
+    """One place where secrets are kept. It is asked at each issue and remembers nothing."""
+
+    def look(self, reference: SecretReference) -> Lookup:
+        """Look for the secret. Raises ``ConfigurationError`` if this place cannot be used at all."""
+
+
+def lookup(place: str, text: str, field: str | None) -> Lookup:
+    """The result for the text that stands at ``place``; of a JSON object, ``field`` picks its member.
+
+    Any other text is the field itself: a variable or a single file is usually made from one key of a Kubernetes Secret.
+    """
+    text = stripped(text)
+    if not text:
+        return Lookup(place, reason="it is empty")
+    members = _members(text) if field is not None else None
+    if members is None or field is None:
+        return Lookup(place, SecretStr(text))
+    value = members.get(field)
+    if not isinstance(value, str) or not value:
+        return Lookup(place, reason=f"its JSON has no text under {field!r}")
+    return Lookup(place, SecretStr(value))
+
+
+def stripped(text: str) -> str:
+    """Without the one line end that editors and ``echo`` add; further ones may belong to the secret."""
+    return text.removesuffix("\r\n") if text.endswith("\r\n") else text.removesuffix("\n")
+
+
+def _members(text: str) -> dict[str, object] | None:
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        parsed: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None

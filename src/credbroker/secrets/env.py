@@ -1,0 +1,48 @@
+"""Secrets in environment variables: ``polaris-oauth-secret`` is ``POLARIS_OAUTH_SECRET``."""
+
+from __future__ import annotations
+
+from credbroker.context import Environment
+from credbroker.secrets.backend import Lookup, lookup
+from credbroker.secrets.reference import SecretReference
+
+# Every process has these, and none of them is a secret: `secret_ref: path` must not send $PATH to an issuer.
+_PROCESS_VARIABLES = frozenset(
+    {
+        "PATH", "HOME", "USER", "LOGNAME", "USERNAME", "SHELL", "PWD", "OLDPWD", "TERM", "LANG", "LANGUAGE", "TZ",
+        "HOSTNAME", "HOST", "TMP", "TEMP", "TMPDIR", "EDITOR", "DISPLAY", "MAIL", "SHLVL", "IFS", "ENV", "BASH_ENV",
+        "UID", "EUID", "PPID", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSH_AUTH_SOCK", "VIRTUAL_ENV",
+        "CI", "DEBUG", "PORT",
+    }
+)  # fmt: skip
+_PROCESS_PREFIXES = ("PYTHON", "LD_", "LC_", "DYLD_", "XDG_", "KUBERNETES_", "CREDBROKER_")
+
+
+class EnvBackend:
+    """Looks for a secret in the environment variable of its name, in upper snake case."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def look(self, reference: SecretReference) -> Lookup:
+        """See ``Backend.look``. A variable that belongs to every process is never read as a secret."""
+        name = variable_of(reference.secret_ref)
+        place = f"environment variable {name!r}"
+        if name in _PROCESS_VARIABLES or name.startswith(_PROCESS_PREFIXES):
+            return Lookup(place, reason="it belongs to the process and is never read as a secret")
+        text = self._environment.variable(name)
+        if text is None:
+            return Lookup(place)
+        if not _is_unicode(text):
+            return Lookup(place, reason="it is not UTF-8 text")
+        return lookup(place, text, reference.field)
+
+
+def variable_of(secret_ref: str) -> str:
+    """The environment variable that a secret's name maps to."""
+    return secret_ref.upper().replace("-", "_")
+
+
+def _is_unicode(text: str) -> bool:
+    # Bytes that are no UTF-8 come as lone surrogates (PEP 383), which no request to an issuer could carry.
+    return not any("\ud800" <= character <= "\udfff" for character in text)
