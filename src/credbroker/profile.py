@@ -82,7 +82,7 @@ class StorageProfile(Profile):
     allow_unscoped: bool = False
     allow_container_scope: bool = False
     kms_keys: tuple[str, ...] = ()
-    policy_escapes: bool = True
+    policy_escapes: bool | None = None
     """Whether the store knows ``${*}``; without it a location with a wildcard is refused."""
 
 

@@ -44,7 +44,7 @@ class ProfileConfig(Section):
     allow_unscoped: Truth = False
     allow_container_scope: Truth = False
     kms_keys: list[Text] = Field(default_factory=list)
-    policy_escapes: Truth = True
+    policy_escapes: Truth | None = None
 
 
 class StorageConfig(ProfileConfig):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from credbroker.errors import ConfigurationError
+from credbroker.hosts import host_matches, is_loopback
 from credbroker.profile import CredentialSettings, Profile
+
+__all__ = ["check_url", "host_matches", "is_loopback", "misconfigured", "need", "settings"]
 
 
 def settings(profile: Profile) -> CredentialSettings:
@@ -41,29 +42,6 @@ def check_url(profile: Profile, field: str, url: str) -> None:
         raise misconfigured(profile, "allow_insecure", "is refused in production: use https, or set 'environment:'")
     if parts.scheme == "http" and not (is_loopback(parts.hostname) or profile.allow_insecure):
         raise misconfigured(profile, field, "is plain http to another host: use https, or allow_insecure outside production")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` can only be this machine, by its text alone: no name is looked up."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def host_matches(host: str, patterns: Sequence[str]) -> bool:
-    """Whether ``host`` is one of ``patterns``: an exact name, or ``*.amazonaws.com`` for one or more labels before that name.
-
-    Case and one trailing dot make no difference.
-    """
-    name = host.lower().removesuffix(".")
-    for pattern in patterns:
-        wanted = pattern.lower().removesuffix(".")
-        if name == wanted or (wanted.startswith("*.") and name.endswith(wanted[1:]) and len(name) > len(wanted) - 1):
-            return True
-    return False
 
 
 def misconfigured(profile: Profile, field: str, fault: str) -> ConfigurationError:

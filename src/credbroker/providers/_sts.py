@@ -1,0 +1,161 @@
+"""STS AssumeRole as botocore reads and writes it, over our own transport.
+
+Only botocore's service model, serialiser, signer and parser are used: no session, no client. So nothing ambient is read (no
+``~/.aws``, no ``AWS_PROFILE``, no ``AWS_ENDPOINT_URL``, no proxy), no attempt is made twice, and nobody pays for a client.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+from urllib.parse import urlencode
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.parsers import create_parser
+from botocore.serialize import create_serializer
+from pydantic import SecretStr
+
+from credbroker.context import HttpRequest, HttpResponse
+from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, IssuerUnavailable, MalformedResponse
+from credbroker.vending.s3 import LONGEST_POLICY
+from credbroker.wire.expiry import retry_after
+
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NoSuchEntity"})
+_UNAUTHENTICATED = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "MissingAuthenticationToken",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_THROTTLED = frozenset({"RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"})
+_TOO_LARGE = frozenset({"PackedPolicyTooLarge", "PackedPolicyTooLargeException"})
+_BAD_PARAMETER = frozenset({"ValidationError", "InvalidParameterValue", "InvalidArgument"})
+_MALFORMED_POLICY = frozenset({"MalformedPolicyDocument", "MalformedPolicyDocumentException"})
+# A foreign code is shown only as such a name: a hostile endpoint must not put what we sent into our error texts.
+_CODE = re.compile(r"[A-Z][A-Za-z]{2,59}")
+_TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """AWS keys: those that sign the call, or those that it brought."""
+
+    access_key_id: str
+    secret_access_key: SecretStr
+    session_token: SecretStr | None = None
+
+
+def assume_role(parameters: Mapping[str, object], signer: Keys, *, endpoint: str, region: str) -> HttpRequest:
+    """The signed request (AWS Signature Version 4, service ``sts``) for an AssumeRole with ``parameters``."""
+    operation = _service_model().operation_model("AssumeRole")
+    # Its validation is off: it puts values into its error texts, and all of them were checked before.
+    wire = create_serializer("query", include_validation=False).serialize_to_request(dict(parameters), operation)
+    body = urlencode(wire["body"]).encode()
+    request = AWSRequest(method="POST", url=endpoint, headers=wire["headers"], data=body)
+    token = signer.session_token.get_secret_value() if signer.session_token else None
+    credentials = Credentials(signer.access_key_id, signer.secret_access_key.get_secret_value(), token)
+    SigV4Auth(credentials, "sts", region).add_auth(request)
+    return HttpRequest("POST", endpoint, dict(request.headers.items()), body)
+
+
+def assumed(response: HttpResponse, parameters: Mapping[str, object]) -> tuple[Keys, datetime]:
+    """The keys in the answer, and the end that it states, by the server's clock.
+
+    Raises ``MalformedResponse`` for an answer that is none, otherwise the error that STS states.
+    """
+    if response.status == _TOO_MANY_REQUESTS or response.status >= _SERVER_ERROR:
+        raise _unavailable(f"STS answered HTTP {response.status}", response)
+    answer = _parsed(response)
+    if response.status != 200:
+        raise _refusal(answer, response, parameters)
+    found = answer.get("Credentials") or {}
+    key_id, secret, token, ends = (
+        found.get(name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
+    )
+    if not (key_id and secret and token) or not isinstance(ends, datetime) or ends.tzinfo is None:
+        raise MalformedResponse("STS answered AssumeRole without the full set of keys and their expiry")
+    return Keys(key_id, SecretStr(secret), SecretStr(token)), ends.astimezone(UTC)
+
+
+@cache
+def _service_model() -> Any:
+    """The STS model that botocore ships, and none from ``~/.aws/models`` or ``$AWS_DATA_PATH``: public text, read once."""
+    loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+    return ServiceModel(loader.load_service_model("sts", "service-2"), "sts")
+
+
+def _parsed(response: HttpResponse) -> Mapping[str, Any]:
+    shape = _service_model().operation_model("AssumeRole").output_shape
+    raw = {"status_code": response.status, "headers": response.headers, "body": response.body}
+    try:
+        answer: Mapping[str, Any] = create_parser("query").parse(raw, shape)
+    except Exception:  # noqa: BLE001 - whatever a body that is no answer makes the parser raise, with the body in its text
+        answer = {}
+    if not answer and response.status == 200:
+        raise MalformedResponse("STS answered AssumeRole with what is no answer to it")
+    return answer
+
+
+def _refusal(answer: Mapping[str, Any], response: HttpResponse, parameters: Mapping[str, object]) -> CredbrokerError:
+    error = answer.get("Error")
+    code = (error if isinstance(error, dict) else answer).get("Code")  # SeaweedFS answers some as S3 does, unwrapped
+    code = code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+    named = code or f"HTTP {response.status}"
+    if code in _THROTTLED:
+        return _unavailable(f"STS is throttling ({named})", response)
+    if code in _UNAUTHENTICATED:
+        return IssueDenied(
+            f"STS does not accept the base identity's keys ({named}): look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+            "AWS_SESSION_TOKEN (wrong, expired, or of another endpoint's account), and at this machine's clock"
+        )
+    remedy = _remedy(code, parameters)
+    if remedy is not None:
+        return ConfigurationError(f"STS refuses the call ({named}): {remedy}")
+    return IssueDenied(
+        f"STS refuses AssumeRole for {parameters['RoleArn']} ({named}): look at whether the role exists, its trust policy "
+        "names the base identity and the external id that credentials.external_id gives, and the base identity may do this",
+        grant_denied=code in _DENIED,
+    )
+
+
+def _remedy(code: str, parameters: Mapping[str, object]) -> str | None:
+    """What to change where the call itself is at fault."""
+    size = len(str(parameters["Policy"]))
+    if code in _TOO_LARGE:
+        return (
+            f"the session policy of {size} characters (of {LONGEST_POLICY}) is over its packed limit, which counts session "
+            "tags too; ask for fewer or shorter locations"
+        )
+    if code in _MALFORMED_POLICY:
+        return (
+            f"it does not understand the session policy of {size} characters (of {LONGEST_POLICY}); it may know no '${{*}}' "
+            "(policy_escapes: false refuses such names), or no session policy at all"
+        )
+    if code in _BAD_PARAMETER:
+        return (
+            f"look at max_ttl first: {parameters['DurationSeconds']} s were asked for {parameters['RoleArn']}, whose own "
+            "maximum may be less (1 h where the base identity is itself an assumed role)"
+        )
+    if code == "RegionDisabledException":
+        return "STS is not activated in this region for the role's account"
+    return None
+
+
+def _unavailable(text: str, response: HttpResponse) -> IssuerUnavailable:
+    return IssuerUnavailable(text, retry_after=retry_after(response.headers.get("retry-after"), response.received))

@@ -1,0 +1,226 @@
+"""``iam_role``: an AWS role, assumed for exactly the asked locations.
+
+Any STS endpoint will do (AWS, SeaweedFS, Ceph, MinIO); each session carries a policy that narrows the role, so that a leaked
+key opens one prefix and not what the role may do.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from credbroker.context import Context
+from credbroker.credentials import S3Credentials
+from credbroker.errors import ConfigurationError, CredentialUnavailable
+from credbroker.profile import CredentialSettings, Profile, StorageProfile
+from credbroker.providers import Grant
+from credbroker.providers.requirements import check_url, misconfigured, need, settings
+from credbroker.request import Access, CredentialRequest
+from credbroker.vending.s3 import compact, session_policy
+from credbroker.wire.expiry import corrected
+
+if TYPE_CHECKING:
+    from credbroker.providers._sts import Keys
+
+# AWS STS API reference, AssumeRole: the patterns of RoleArn, ExternalId and RoleSessionName; its \w is ASCII. The account
+# may be missing where the STS is not AWS's own: Ceph has roles of no tenant.
+_ROLE_ARN = re.compile(r"arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12})?:role/(?:[!-.0-~]+/)*[A-Za-z0-9_+=,.@-]{1,64}")
+_EXTERNAL_ID = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
+_NOT_IN_SESSION_NAME = re.compile(r"[^A-Za-z0-9_+=,.@-]+")
+_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}")
+_LONGEST_ARN = 2048
+_SHORTEST, _LONGEST = timedelta(seconds=900), timedelta(seconds=43200)
+# AWS IAM user guide, "Managing AWS STS in an AWS Region": host suffix and regions of each partition.
+_SUFFIX = {"aws": "amazonaws.com", "aws-cn": "amazonaws.com.cn", "aws-us-gov": "amazonaws.com"}
+_REGIONS_OF = {"aws-cn": "cn-", "aws-us-gov": "us-gov-"}
+_AWS_STS = re.compile(r"sts(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
+_DEFAULT_REGION = "us-east-1"
+_LATER_SOURCES = ("web_identity", "pod_identity", "container", "imds", "default_chain")
+
+
+@dataclass(frozen=True, slots=True)
+class _Role:
+    """What of the profile's settings goes into a call, checked."""
+
+    arn: str
+    partition: str
+    endpoint: str
+    signing_region: str
+    external_id: str | None
+    duration: timedelta
+
+
+class IamRoleProvider:
+    """Issues ``S3Credentials`` by STS AssumeRole with a session policy."""
+
+    def plan(self, request: CredentialRequest, profile: Profile) -> Grant:
+        """The session policy that ``issue`` would send.
+
+        Raises ``ConfigurationError`` for settings that cannot work, and for locations that a policy cannot express or hold.
+        """
+        storage, role = _checked(profile)
+        return _grant(request, storage, role.partition)
+
+    def issue(self, request: CredentialRequest, context: Context) -> S3Credentials:
+        """Assume the role once.
+
+        Raises ``CredentialUnavailable`` where the base identity is absent, ``IssueDenied``, ``IssuerUnavailable`` or
+        ``MalformedResponse`` by what STS answers, and ``ConfigurationError`` for what it says is wrong with the call.
+        """
+        profile, role = _checked(context.profile)
+        grant = _grant(request, profile, role.partition)
+        endpoint = _resolved_endpoint(profile, context)
+        try:
+            from credbroker.providers import _sts  # botocore is loaded when this mode runs, not before
+        except ImportError:
+            raise ConfigurationError(
+                "mode 'iam_role' needs botocore: pip install 'credbroker-data[aws]'", profile=profile.name
+            ) from None
+        parameters: dict[str, object] = {
+            "RoleArn": role.arn,
+            "RoleSessionName": session_name(request.principal, request.actor),
+            "Policy": compact(grant.policy or {}, request.locations),
+            "DurationSeconds": int(role.duration.total_seconds()),
+        }
+        if role.external_id is not None:
+            parameters["ExternalId"] = role.external_id
+        message = _sts.assume_role(parameters, _base_identity(context), endpoint=role.endpoint, region=role.signing_region)
+        response = context.http.send(
+            message,
+            timeout=context.remaining(),
+            allow_insecure=profile.allow_insecure,
+            on_connection=context.on_connection,
+        )
+        keys, ends = _sts.assumed(response, parameters)
+        return S3Credentials(
+            access_key_id=keys.access_key_id,
+            secret_access_key=keys.secret_access_key,
+            session_token=keys.session_token,
+            region=profile.region,
+            endpoint=endpoint,
+            expires_at=corrected(ends, response.headers.get("date"), response.sent, response.received),
+            locations=grant.locations,
+            access=grant.access,
+        )
+
+
+def session_name(principal: str | None, actor: str | None) -> str:
+    """A ``RoleSessionName`` (2 to 64 of ``[A-Za-z0-9_+=,.@-]``) that CloudTrail shows.
+
+    It ends in 120 bits of a hash over both names: cleaning and cutting alone would give two of them one session name.
+    """
+    if principal is None and actor is None:
+        return "credbroker"
+    digest = hashlib.sha256(json.dumps([principal, actor]).encode()).digest()[:15]
+    suffix = base64.b32encode(digest).decode().lower()
+    readable = _NOT_IN_SESSION_NAME.sub("-", "-".join(name for name in (principal, actor) if name))
+    return f"{readable[: 63 - len(suffix)]}-{suffix}"
+
+
+def _grant(request: CredentialRequest, profile: StorageProfile, partition: str) -> Grant:
+    access = request.access or Access.READ
+    policy = session_policy(
+        request.locations, access, partition=partition, kms_keys=profile.kms_keys, escapes=_knows_escapes(profile)
+    )
+    compact(policy, request.locations)
+    return Grant(policy, request.locations, access)
+
+
+def _knows_escapes(profile: StorageProfile) -> bool:
+    """Whether the store reads ``${*}`` as a literal. AWS does; SeaweedFS was seen to take the whole for a variable."""
+    if profile.policy_escapes is not None:
+        return profile.policy_escapes
+    endpoint = profile.credentials.sts_endpoint if profile.credentials is not None else None
+    host = urlsplit(endpoint).hostname or "" if endpoint is not None else None
+    return host is None or host == "sts.amazonaws.com" or _AWS_STS.fullmatch(host) is not None
+
+
+def _checked(profile: Profile) -> tuple[StorageProfile, _Role]:
+    block = settings(profile)
+    if not isinstance(profile, StorageProfile):
+        raise misconfigured(profile, "credentials.mode", "'iam_role' is not supported for this section by this version yet")
+    need(profile, "role_arn")
+    _check_source(profile, block)
+    arn = block.role_arn or ""
+    found = _ROLE_ARN.fullmatch(arn)
+    if found is None or len(arn) > _LONGEST_ARN or (found.group(2) is None and block.sts_endpoint is None):
+        raise misconfigured(profile, "credentials.role_arn", "is no role's ARN: arn:aws:iam::<12 digits>:role/<name>")
+    if block.external_id is not None and not _EXTERNAL_ID.fullmatch(block.external_id):
+        # Never mended: a changed external id is another secret between two parties, and would be refused with less to go by.
+        raise misconfigured(profile, "credentials.external_id", "must be 2 to 1224 of letters, digits and _+=,.@:/-")
+    if isinstance(profile.endpoint, str):
+        check_url(profile, "endpoint", profile.endpoint)
+    endpoint, signing_region = _sts_endpoint(profile, block, found.group(1))
+    return profile, _Role(
+        arn=arn,
+        partition=found.group(1),
+        endpoint=endpoint,
+        signing_region=signing_region,
+        external_id=block.external_id,
+        # STS takes 900 to 43200; a shorter max_ttl ends the value here, in the broker.
+        duration=min(max(profile.max_ttl, _SHORTEST), _LONGEST),
+    )
+
+
+def _check_source(profile: Profile, block: CredentialSettings) -> None:
+    source = block.credential_source
+    if source is None:
+        raise misconfigured(profile, "credentials.credential_source", "is missing: name the base identity, 'environment'")
+    if source in _LATER_SOURCES:
+        raise misconfigured(
+            profile, "credentials.credential_source", f"{source!r} is not supported by this version yet: use 'environment'"
+        )
+    if source != "environment":
+        raise misconfigured(profile, "credentials.credential_source", "is not known: use 'environment'")
+
+
+def _sts_endpoint(profile: Profile, block: CredentialSettings, partition: str) -> tuple[str, str]:
+    """Where the call goes, and the region that its signature names."""
+    region = profile.region
+    if region is not None and not _REGION.fullmatch(region) and block.sts_endpoint is None:
+        raise misconfigured(profile, "region", "is no AWS region: it becomes part of the STS host's name")
+    if block.sts_endpoint is not None:
+        check_url(profile, "credentials.sts_endpoint", block.sts_endpoint)
+        host = urlsplit(block.sts_endpoint).hostname or ""
+        if host == "sts.amazonaws.com":  # the global endpoint is signed for one region, whatever the bucket's
+            return block.sts_endpoint, _DEFAULT_REGION
+        of_host = _AWS_STS.fullmatch(host)
+        return block.sts_endpoint, of_host.group(1) if of_host else region or _DEFAULT_REGION
+    if region is None:
+        raise misconfigured(profile, "region", "is missing: the regional STS endpoint is chosen by it (or set sts_endpoint)")
+    expected = _REGIONS_OF.get(partition)
+    if (expected and not region.startswith(expected)) or (not expected and region.startswith(tuple(_REGIONS_OF.values()))):
+        raise misconfigured(profile, "region", f"is not in the role's partition {partition!r}")
+    return f"https://sts.{region}.{_SUFFIX[partition]}/", region
+
+
+def _resolved_endpoint(profile: Profile, context: Context) -> str | None:
+    if profile.endpoint is None or isinstance(profile.endpoint, str):
+        return profile.endpoint
+    endpoint = context.secrets.resolve(profile.endpoint).get_secret_value()
+    check_url(profile, "endpoint", endpoint)
+    return endpoint
+
+
+def _base_identity(context: Context) -> Keys:
+    """The keys of the AWS_* variables, read at each issue: a rotated pair counts at once."""
+    from credbroker.providers._sts import Keys
+
+    variable = context.environment.variable
+    key_id, secret, token = (variable(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
+    if not key_id or not secret:
+        absent = " and ".join(
+            name for name, value in (("AWS_ACCESS_KEY_ID", key_id), ("AWS_SECRET_ACCESS_KEY", secret)) if not value
+        )
+        raise CredentialUnavailable(
+            f"credential_source: environment finds no {absent}: set the base identity's keys", profile=context.profile.name
+        )
+    return Keys(key_id, SecretStr(secret), SecretStr(token) if token else None)

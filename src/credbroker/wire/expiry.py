@@ -1,0 +1,54 @@
+"""When a credential ends by *our* clock, and when an issuer may be asked again: what its response headers say about time."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+_SECOND = timedelta(seconds=1)
+_NONE = timedelta()
+_DELAY = re.compile(r"[0-9]{1,9}")
+
+
+def corrected(expires_at: datetime, date_header: str | None, sent: datetime, received: datetime) -> datetime:
+    """An absolute expiry of the server's clock, as an instant of ours.
+
+    The server wrote ``Date`` (RFC 9110 section 6.6.1, whole seconds, cut off) between ``sent`` and ``received``, so its
+    clock leads ours by something in [Date - received, Date + 1 s - sent]. If that may be nothing, nothing is corrected: most
+    clocks are right, and the interval only says how long the answer travelled. Otherwise the end of the interval that gives
+    the shorter life counts, which is always the upper one. Without a readable ``Date`` nothing is corrected.
+    """
+    date = _http_date(date_header)
+    if date is None:
+        return expires_at
+    least, most = date - received, date + _SECOND - sent
+    if least <= _NONE <= most:
+        return expires_at
+    try:
+        return expires_at - most
+    except OverflowError:  # a Date of the year 1 or 9999 is no clock
+        return expires_at
+
+
+def retry_after(header: str | None, received: datetime) -> timedelta | None:
+    """How long the server asks to be left alone (RFC 9110 section 10.2.3: seconds, or a date); None if it does not say.
+
+    A date in the past is no time at all. The value is not bounded here: what to make of it is the refresh policy's.
+    """
+    text = (header or "").strip()
+    if _DELAY.fullmatch(text):
+        return timedelta(seconds=int(text))
+    date = _http_date(text)
+    return None if date is None else max(_NONE, date - received)
+
+
+def _http_date(header: str | None) -> datetime | None:
+    if not header:
+        return None
+    try:
+        date = parsedate_to_datetime(header)
+        # RFC 9110 section 5.6.7: every form is in UTC, also the asctime one, which does not say so.
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

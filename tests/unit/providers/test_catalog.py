@@ -1,0 +1,540 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from credbroker.context import Connection, Context, HttpRequest, HttpResponse
+from credbroker.credentials import AccessToken, Credential, S3Credentials, TableCredentials
+from credbroker.errors import (
+    AccessDenied,
+    ConfigurationError,
+    CredbrokerError,
+    IssueDenied,
+    IssuerUnavailable,
+    MalformedResponse,
+)
+from credbroker.location import Location
+from credbroker.profile import CatalogProfile, CredentialSettings, StorageProfile
+from credbroker.providers._iceberg_rest import CREDENTIALS_ROUTE
+from credbroker.providers.catalog import CatalogProvider
+from credbroker.request import Access, CredentialRequest
+from credbroker.secrets.reference import SecretReference
+
+NOW = datetime(2026, 11, 22, 20, 0, 0, tzinfo=UTC)
+ENDS = NOW + timedelta(hours=1)
+URI = "https://catalog.example/api"
+TABLE = "s3://lake/wh/orders"
+REQUEST = CredentialRequest(
+    kind="table",
+    profile="production",
+    table=("sales", "eu", "orders"),
+    access=Access.READ,
+    principal="svc",
+    actor="ana",
+    run_id="42",
+)
+AT_TABLE = "/v1/wh/namespaces/sales%1Feu/tables/orders"
+KEYS = {
+    "s3.access-key-id": "ASIAMADEUP",
+    "s3.secret-access-key": "vended-secret",
+    "s3.session-token": "vended-token",
+    "s3.session-token-expires-at-ms": str(int(ENDS.timestamp() * 1000)),
+    "s3.region": "eu-west-1",
+    "client.refresh-credentials-endpoint": "https://evil.example/credentials",
+}
+
+
+def vended(prefix: str = TABLE, **changes: str | None) -> dict[str, Any]:
+    config = {**KEYS, **{f"s3.{name}": value for name, value in changes.items()}}
+    return {"prefix": prefix, "config": {name: value for name, value in config.items() if value is not None}}
+
+
+def loaded(*credentials: dict[str, Any], location: str = TABLE, config: dict[str, str] | None = None) -> dict[str, Any]:
+    return {"metadata": {"location": location}, "config": config or {}, "storage-credentials": list(credentials)}
+
+
+@dataclass
+class FakeCatalog:
+    """Answers by path; each answer is a body, a status, or both."""
+
+    table: object = field(default_factory=lambda: loaded(vended()))
+    credentials: object = None
+    config: object = None
+    at: str = AT_TABLE
+    refuses: dict[str, int] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    seen: list[HttpRequest] = field(default_factory=list)
+    options: list[dict[str, Any]] = field(default_factory=list)
+
+    def send(
+        self,
+        request: HttpRequest,
+        *,
+        timeout: float,
+        allow_insecure: bool = False,
+        on_connection: Callable[[Connection], None] | None = None,
+    ) -> HttpResponse:
+        self.seen.append(request)
+        self.options.append({"timeout": timeout, "allow_insecure": allow_insecure, "on_connection": on_connection})
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        if token in self.refuses:
+            return self._answer((self.refuses[token], b"canary"))
+        path = request.url.removeprefix(URI).partition("?")[0]
+        if path == "/v1/config":
+            routes = [CREDENTIALS_ROUTE] if self.credentials is not None else []
+            usual = {"overrides": {"prefix": "wh", "uri": "https://evil.example"}, "endpoints": routes}
+            return self._answer(usual if self.config is None else self.config)
+        if path == f"{self.at}/credentials":
+            return self._answer(self.credentials)
+        assert path == self.at
+        return self._answer(self.table)
+
+    def _answer(self, answer: Any) -> HttpResponse:
+        status, body = answer if isinstance(answer, tuple) else (200, answer)
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return HttpResponse(status, self.headers, raw, NOW, NOW + timedelta(milliseconds=20))
+
+    @property
+    def paths(self) -> list[str]:
+        return [request.url.removeprefix(URI) for request in self.seen]
+
+
+@dataclass
+class Flight:
+    """What the broker does for a flight: other profiles' credentials, and invalidation."""
+
+    tokens: list[str] = field(default_factory=lambda: ["token-1", "token-2"])
+    storage: Credential | None = None
+    allows_invalidate: bool = True
+    asked: list[CredentialRequest] = field(default_factory=list)
+    invalidated: list[tuple[CredentialRequest, str]] = field(default_factory=list)
+
+    def get(self, request: CredentialRequest) -> Credential:
+        self.asked.append(request)
+        if request.kind == "storage":
+            assert self.storage is not None
+            return self.storage
+        return AccessToken(SecretStr(self.tokens.pop(0)), expires_at=ENDS)
+
+    def invalidate(self, request: CredentialRequest, value: Credential) -> bool:
+        assert isinstance(value, AccessToken)
+        self.invalidated.append((request, value.value.get_secret_value()))
+        return self.allows_invalidate
+
+
+class FakeSecrets:
+    def __init__(self, **values: str) -> None:
+        self.values = values
+
+    def resolve(self, reference: SecretReference) -> SecretStr:
+        return SecretStr(self.values[reference.secret_ref])
+
+
+def storage(name: str = "lake", *locations: str, **settings: Any) -> StorageProfile:
+    return StorageProfile(name=name, locations=tuple(Location.parse(uri) for uri in locations), **settings)
+
+
+def profile(**settings: Any) -> CatalogProfile:
+    given: dict[str, Any] = {
+        "name": "production",
+        "uri": URI,
+        "warehouse": "s3://wh",
+        "where": "platform.yaml:3",
+        "credentials": CredentialSettings(mode="oauth2"),
+        **settings,
+    }
+    return CatalogProfile(**given)
+
+
+def issue(
+    catalog: FakeCatalog | None = None,
+    of: CatalogProfile | None = None,
+    flight: Flight | None = None,
+    request: CredentialRequest = REQUEST,
+    secrets: FakeSecrets | None = None,
+) -> TableCredentials:
+    flight = flight or Flight()
+    context = Context(
+        http=catalog or FakeCatalog(),
+        secrets=secrets or FakeSecrets(),
+        profile=of or profile(),
+        remaining=lambda: 7.5,
+        get=flight.get,
+        invalidate=flight.invalidate,
+        on_connection=print,
+    )
+    return CatalogProvider().issue(request, context)
+
+
+def s3(value: TableCredentials, uri: str = TABLE) -> S3Credentials:
+    found = value.for_location(uri)
+    assert isinstance(found, S3Credentials)
+    return found
+
+
+# --- the calls --------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_loaded_with_delegation_and_its_keys_are_handed_on() -> None:
+    catalog, flight = FakeCatalog(), Flight()
+    value = issue(catalog, flight=flight)
+    assert catalog.paths == ["/v1/config?warehouse=s3%3A%2F%2Fwh", f"{AT_TABLE}?snapshots=refs"]
+    for request in catalog.seen:
+        assert request.method == "GET"
+        assert request.headers["Authorization"] == "Bearer token-1"
+        assert request.headers["X-Iceberg-Access-Delegation"] == "vended-credentials"
+    assert catalog.options[0] == {"timeout": 7.5, "allow_insecure": False, "on_connection": print}
+    keys = s3(value)
+    assert (keys.access_key_id, keys.region, keys.endpoint) == ("ASIAMADEUP", "eu-west-1", None)
+    assert keys.secret_access_key.get_secret_value() == "vended-secret"
+    assert (keys.locations, keys.access) == ((Location.parse(TABLE),), None)
+    assert value.expires_at == ENDS
+
+
+def test_the_token_is_the_catalog_profiles_for_the_same_access_and_caller() -> None:
+    flight = Flight()
+    issue(flight=flight)
+    assert flight.asked == [
+        CredentialRequest(
+            kind="catalog", profile="production", access=Access.READ, principal="svc", actor="ana", run_id="42"
+        )
+    ]
+
+
+def test_the_credentials_route_is_asked_where_the_server_lists_it() -> None:
+    catalog = FakeCatalog(credentials={"storage-credentials": [vended()]}, table=(500, b""))
+    assert s3(issue(catalog)).access_key_id == "ASIAMADEUP"
+    assert catalog.paths[1:] == [f"{AT_TABLE}/credentials"]
+
+
+@pytest.mark.parametrize("answer", [(404, b""), (405, b""), (501, b""), {"storage-credentials": []}, {}])
+def test_the_table_is_loaded_where_the_credentials_route_gives_nothing(answer: object) -> None:
+    catalog = FakeCatalog(credentials=answer)
+    assert s3(issue(catalog)).access_key_id == "ASIAMADEUP"
+    assert catalog.paths[1:] == [f"{AT_TABLE}/credentials", f"{AT_TABLE}?snapshots=refs"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [((403, b""), IssueDenied), ((503, b""), IssuerUnavailable), (b"<html>", MalformedResponse), ((400, b""), IssueDenied)],
+)
+def test_another_failure_of_the_credentials_route_is_one(answer: object, raised: type[CredbrokerError]) -> None:
+    with pytest.raises(raised):
+        issue(FakeCatalog(credentials=answer))
+
+
+def test_without_a_prefix_or_warehouse_the_routes_are_plain() -> None:
+    catalog = FakeCatalog(config={}, at="/v1/namespaces/sales%1Feu/tables/orders")
+    issue(catalog, profile(warehouse=None, uri=URI + "/"))
+    assert catalog.paths == ["/v1/config", f"{catalog.at}?snapshots=refs"]
+
+
+def test_a_name_stays_one_segment_of_the_path() -> None:
+    catalog = FakeCatalog(config={}, at="/v1/namespaces/a%2Fb%1F..x%3Fy/tables/%C3%A9%20%252e%23")
+    issue(catalog, request=replace(REQUEST, table=("a/b", "..x?y", "é %2e#")))
+    assert catalog.paths[-1] == f"{catalog.at}?snapshots=refs"
+
+
+@pytest.mark.parametrize(
+    "table", [None, (), ("orders",), ("sales", ""), ("..", "orders"), ("sales", "."), ("a\x1fb", "t"), ("a", "\n")]
+)
+def test_an_identifier_that_no_route_can_carry_is_refused_before_any_call(table: tuple[str, ...] | None) -> None:
+    catalog = FakeCatalog()
+    request = replace(REQUEST, table=table)
+    for act in (lambda: CatalogProvider().plan(request, profile()), lambda: issue(catalog, request=request)):
+        with pytest.raises(ConfigurationError):
+            act()
+    assert catalog.seen == []
+
+
+def test_a_uri_from_a_secret_is_resolved_and_checked_at_issue() -> None:
+    reference = SecretReference(secret_ref="catalog-uri")
+    assert s3(issue(of=profile(uri=reference), secrets=FakeSecrets(**{"catalog-uri": URI}))).region == "eu-west-1"
+    with pytest.raises(ConfigurationError, match="plain http"):
+        issue(of=profile(uri=reference), secrets=FakeSecrets(**{"catalog-uri": "http://catalog.example"}))
+
+
+def test_every_url_begins_with_the_profiles_own_uri_whatever_the_server_says() -> None:
+    catalog = FakeCatalog(
+        config={"overrides": {"prefix": "wh", "uri": "https://evil.example", "rest.endpoint": "https://evil.example"}},
+        table=loaded(vended(), config={"uri": "https://evil.example", "token": "canary"}),
+    )
+    issue(catalog)
+    assert all(request.url.startswith(f"{URI}/v1/") for request in catalog.seen)
+
+
+# --- the token --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 419])
+def test_a_refused_token_is_dropped_and_that_call_made_once_more(status: int) -> None:
+    catalog, flight = FakeCatalog(refuses={"token-1": status}), Flight()
+    assert s3(issue(catalog, flight=flight)).access_key_id == "ASIAMADEUP"
+    assert [token for _, token in flight.invalidated] == ["token-1"]
+    assert flight.invalidated[0][0] == flight.asked[0]
+    assert [request.headers["Authorization"] for request in catalog.seen] == [
+        "Bearer token-1",
+        "Bearer token-2",
+        "Bearer token-2",
+    ]
+    assert catalog.paths[0] == catalog.paths[1]
+
+
+def test_a_token_refused_twice_is_an_authentication_failure() -> None:
+    catalog, flight = FakeCatalog(refuses={"token-1": 401, "token-2": 401}), Flight()
+    with pytest.raises(IssueDenied, match="token") as caught:
+        issue(catalog, flight=flight)
+    assert not caught.value.grant_denied
+    assert len(catalog.seen) == 2
+    assert len(flight.invalidated) == 1
+
+
+def test_nothing_is_asked_again_where_the_broker_would_not_renew() -> None:
+    catalog, flight = FakeCatalog(refuses={"token-1": 401}), Flight(allows_invalidate=False)
+    with pytest.raises(IssueDenied):
+        issue(catalog, flight=flight)
+    assert len(catalog.seen) == 1
+
+
+# --- what is believed of an answer ------------------------------------------------------------------------------------
+
+
+def test_several_prefixes_keep_their_own_keys_and_the_earliest_end_counts() -> None:
+    early = str(int((NOW + timedelta(minutes=5)).timestamp() * 1000))
+    catalog = FakeCatalog(
+        table=loaded(vended(), vended("s3://data/x", **{"access-key-id": "OTHER", "session-token-expires-at-ms": early}))
+    )
+    value = issue(catalog)
+    assert (s3(value).access_key_id, s3(value, "s3://data/x/f").access_key_id) == ("ASIAMADEUP", "OTHER")
+    assert value.expires_at == NOW + timedelta(minutes=5)
+
+
+def test_config_keys_count_for_the_tables_own_location() -> None:
+    value = issue(FakeCatalog(table=loaded(config=KEYS)))
+    assert value.locations == (Location.parse(TABLE),)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"locations": (Location.parse("s3://lake/wh"),)},
+        {"storage": (storage("lake", "s3://lake/wh"),)},
+    ],
+)
+@pytest.mark.parametrize("prefix", ["s3://lake/wh2/orders", "s3://lake", "s3://other/wh/orders"])
+def test_a_prefix_outside_of_the_profiles_locations_is_refused(settings: dict[str, Any], prefix: str) -> None:
+    bounded = profile(**settings)
+    assert issue(of=bounded).locations == (Location.parse(TABLE),)
+    for catalog in (
+        FakeCatalog(table=loaded(vended(), vended(prefix))),
+        FakeCatalog(credentials={"storage-credentials": [vended(prefix)]}),
+        FakeCatalog(table=loaded(vended(), location=prefix)),
+    ):
+        with pytest.raises(MalformedResponse, match="outside of what its profile allows"):
+            issue(catalog, bounded)
+
+
+def test_without_locations_the_catalog_is_believed() -> None:
+    assert issue(FakeCatalog(table=loaded(vended("s3://any/where"), location="s3://any/where"))).locations == (
+        Location.parse("s3://any/where"),
+    )
+
+
+def test_endpoint_and_region_are_the_storage_profiles_whatever_the_catalog_says() -> None:
+    wide = storage("wide", "s3://lake", endpoint="https://wide.example", region="us-east-1")
+    near = storage("near", "s3://lake/wh", endpoint="https://near.example", region="home")
+    evil = FakeCatalog(table=loaded(vended(endpoint="https://evil.example")))
+    keys = s3(issue(evil, profile(storage=(wide, near))))
+    assert (keys.endpoint, keys.region) == ("https://near.example", "home")
+    own = storage("own", "s3://lake/wh")
+    assert s3(issue(evil, profile(storage=(own,)))).endpoint is None
+
+
+def test_a_storage_profiles_endpoint_may_be_a_secret() -> None:
+    secret = storage("near", "s3://lake/wh", endpoint=SecretReference(secret_ref="e"))
+    keys = s3(issue(of=profile(storage=(secret,)), secrets=FakeSecrets(e="https://near.example")))
+    assert keys.endpoint == "https://near.example"
+    with pytest.raises(ConfigurationError, match="plain http"):
+        issue(of=profile(storage=(secret,)), secrets=FakeSecrets(e="http://near.example"))
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://s3.eu-west-1.amazonaws.com",
+        "https://s3.dualstack.eu-west-1.amazonaws.com",
+        "https://catalog.example:9000",
+        "https://store.internal",
+        "https://a.b.stores.example",
+    ],
+)
+def test_a_vended_endpoint_is_taken_from_aws_the_catalogs_host_and_allowed_hosts(endpoint: str) -> None:
+    allowing = profile(allowed_hosts=("store.internal", "*.stores.example"))
+    assert s3(issue(FakeCatalog(table=loaded(vended(endpoint=endpoint))), allowing)).endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://evil.example",
+        "https://s3.us-east-1.amazonaws.com",
+        "https://s3.eu-west-1.amazonaws.com.evil.example",
+        "https://evil.s3.eu-west-1.amazonaws.com",
+        "https://evilstores.example",
+        "https://catalog.example.evil.example",
+        "https://catalog.example@evil.example",
+        "http://catalog.example",
+        "http://store.internal",
+        "ftp://catalog.example",
+        "catalog.example",
+        "https://catalog.example/?x",
+        "https://[",
+        "https://catalog.example:x",
+    ],
+)
+def test_any_other_vended_endpoint_is_refused(endpoint: str) -> None:
+    allowing = profile(allowed_hosts=("store.internal", "*.stores.example"))
+    with pytest.raises(MalformedResponse, match="endpoint"):
+        issue(FakeCatalog(table=loaded(vended(endpoint=endpoint))), allowing)
+
+
+def test_an_end_that_is_not_stated_is_the_profiles_default_or_an_error() -> None:
+    silent = FakeCatalog(table=loaded(vended(**{"session-token-expires-at-ms": None})))
+    with pytest.raises(MalformedResponse, match="default_ttl"):
+        issue(silent)
+    assumed = profile(credentials=CredentialSettings(mode="oauth2", default_ttl=timedelta(minutes=10)))
+    assert issue(silent, assumed).expires_at == NOW + timedelta(minutes=10)
+
+
+def test_a_server_clock_that_runs_ahead_gives_no_more_life() -> None:
+    value = issue(FakeCatalog(headers={"date": "Sun, 22 Nov 2026 20:30:00 GMT"}))
+    assert value.expires_at is not None
+    assert NOW + timedelta(minutes=29, seconds=58) < value.expires_at <= NOW + timedelta(minutes=30)
+
+
+# --- where nothing is vended ------------------------------------------------------------------------------------------
+
+
+FROM_STORAGE = S3Credentials("AKIASTORAGE", SecretStr("storage-secret"), expires_at=ENDS)
+
+
+@pytest.mark.parametrize("delegation", ["vended-credentials", "none"])
+def test_the_storage_profile_that_contains_the_table_serves_it(delegation: str) -> None:
+    stores = (storage("wide", "s3://lake"), storage("near", "s3://lake/wh"), storage("far", "s3://pond"))
+    catalog = FakeCatalog(table=loaded() if delegation != "none" else loaded(vended()))
+    flight = Flight(storage=FROM_STORAGE)
+    value = issue(catalog, profile(storage=stores, access_delegation=delegation), flight)
+    assert value.by_location == ((Location.parse(TABLE), FROM_STORAGE),)
+    assert flight.asked[-1] == CredentialRequest(
+        kind="storage",
+        profile="near",
+        locations=(Location.parse(TABLE),),
+        access=Access.READ,
+        principal="svc",
+        actor="ana",
+        run_id="42",
+    )
+    assert ("X-Iceberg-Access-Delegation" in catalog.seen[-1].headers) == (delegation != "none")
+
+
+def test_without_delegation_the_credentials_route_is_not_asked() -> None:
+    catalog = FakeCatalog(credentials={"storage-credentials": [vended()]})
+    flight = Flight(storage=FROM_STORAGE)
+    issue(catalog, profile(storage=(storage("near", "s3://lake/wh"),), access_delegation="none"), flight)
+    assert catalog.paths[1:] == [f"{AT_TABLE}?snapshots=refs"]
+
+
+@pytest.mark.parametrize(("stores", "named"), [((), "it has none"), ((storage("far", "s3://pond/x"),), "far: s3://pond/x/")])
+def test_no_storage_profile_for_the_table_lists_what_there_is(stores: tuple[StorageProfile, ...], named: str) -> None:
+    with pytest.raises(AccessDenied, match=named) as caught:
+        issue(FakeCatalog(table=loaded()), profile(storage=stores))
+    assert TABLE in str(caught.value)
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"type": "glue"}, "'glue' is not supported by this version"),
+        ({"type": "s3tables"}, "'s3tables' is not supported by this version"),
+        ({"type": "sql"}, "BrokerSqlCatalog"),
+        ({"type": "hive"}, "not known"),
+        ({"access_delegation": "remote-signing"}, "'remote-signing' is not supported"),
+        ({"uri": None}, "uri is missing"),
+        ({"uri": "http://catalog.example"}, "uri is plain http"),
+        ({"uri": "https://catalog.example/?a=b"}, "uri has a query"),
+        ({"credentials": None}, "credentials is missing"),
+        (
+            {"storage": (storage("near", "s3://lake", endpoint="http://near.example"),)},
+            "storage.near.endpoint is plain http",
+        ),
+    ],
+)
+def test_a_catalog_that_cannot_be_asked_is_refused_when_the_handle_is_made(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        CatalogProvider().plan(REQUEST, profile(**settings))
+
+
+def test_a_storage_profile_is_no_catalog() -> None:
+    with pytest.raises(ConfigurationError, match="no catalog"):
+        CatalogProvider().plan(REQUEST, storage("lake"))
+
+
+def test_the_plan_says_where_the_credentials_may_lie_and_no_more() -> None:
+    assert CatalogProvider().plan(REQUEST, profile(type="polaris")).locations is None
+    grant = CatalogProvider().plan(REQUEST, profile(storage=(storage("near", "s3://lake/wh"),)))
+    assert (grant.policy, grant.locations, grant.access) == (None, (Location.parse("s3://lake/wh"),), None)
+
+
+def missing(kind: str) -> bytes:
+    return json.dumps({"error": {"type": kind, "message": "canary", "code": 404}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised", "named"),
+    [
+        ((403, b"canary"), IssueDenied, "grants"),
+        ((404, missing("NoSuchTableException")), IssueDenied, "'sales.eu.orders'.*may not see"),
+        ((404, b"canary"), IssueDenied, "404"),
+        ((400, b"canary"), IssueDenied, "HTTP 400"),
+        ((429, b"canary"), IssuerUnavailable, "429"),
+        ((502, b"canary"), IssuerUnavailable, "502"),
+        (b"canary", MalformedResponse, "no JSON"),
+        ([], MalformedResponse, "no JSON object"),
+        ({"config": {}}, MalformedResponse, "no location"),
+    ],
+)
+def test_each_answer_has_its_error_and_none_repeats_it(answer: object, raised: type[CredbrokerError], named: str) -> None:
+    with pytest.raises(raised, match=named) as caught:
+        issue(FakeCatalog(table=answer))
+    for secret in ("canary", "token-1", "vended-secret"):
+        assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "withdrawn"),
+    [((403, b""), True), ((404, missing("NoSuchTableException")), True), ((404, b"<html>"), False), ((400, b""), False)],
+)
+def test_only_the_catalogs_own_word_counts_as_a_withdrawn_grant(answer: object, withdrawn: bool) -> None:
+    with pytest.raises(IssueDenied) as caught:
+        issue(FakeCatalog(table=answer))
+    assert caught.value.grant_denied is withdrawn
+
+
+def test_a_busy_catalog_says_when_to_come_back() -> None:
+    with pytest.raises(IssuerUnavailable) as caught:
+        issue(FakeCatalog(config=(503, b""), headers={"retry-after": "7"}))
+    assert caught.value.retry_after == timedelta(seconds=7)
+
+
+def test_a_uri_where_no_catalog_answers_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match="uri"):
+        issue(FakeCatalog(config=(404, b"")))
