@@ -19,7 +19,7 @@ from credbroker.config.values import (
 from credbroker.request import Access
 
 BUILT_IN_MODES = ("static", "oauth2", "iam_role", "service_account", "catalog")
-SUPPORTED_AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+SUPPORTED_AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 CredentialSource = Literal["web_identity", "pod_identity", "container", "imds", "environment", "default_chain"]
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from credbroker.errors import ConfigurationError, MalformedResponse
 from credbroker.location import Location, covering
 from credbroker.profile import CatalogProfile, StorageProfile
-from credbroker.providers.requirements import host_matches, is_loopback
+from credbroker.hosts import host_matches, is_loopback
 from credbroker.wire.iceberg import CatalogConfig, VendedKeys
 
 CREDENTIALS_ROUTE = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials"

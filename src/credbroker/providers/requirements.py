@@ -5,10 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from credbroker.errors import ConfigurationError
-from credbroker.hosts import host_matches, is_loopback
+from credbroker.hosts import is_loopback
 from credbroker.profile import CredentialSettings, Profile
-
-__all__ = ["check_url", "host_matches", "is_loopback", "misconfigured", "need", "settings"]
 
 
 def settings(profile: Profile) -> CredentialSettings:
