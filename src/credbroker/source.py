@@ -68,13 +68,20 @@ class CredentialSource(Generic[Value]):
         """
         return self._broker._core.engine.invalidate(self._attached(), value)  # type: ignore[arg-type]  # noqa: SLF001
 
-    def on_refresh(self, callback: Callable[[Value], None]) -> None:
+    def on_refresh(self, callback: Callable[[Value], None]) -> Callable[[], None]:
         """Call ``callback(value)`` with each new value, from the thread that issued it, for clients that must be pushed to.
 
-        The callback lives as long as this source; while it does, the value is refreshed whether or not anybody gets it.
+        From then on the value is refreshed whether or not anybody gets it. Call what is returned to end that.
         """
+
+        def stop() -> None:
+            self._callbacks = tuple(kept for kept in self._callbacks if kept is not callback)
+            if not self._callbacks:
+                self._slot.listeners.discard(self)
+
         self._callbacks = (*self._callbacks, callback)
         self._attached()
+        return stop
 
     def refreshed(self, value: Value) -> None:
         """Called by the engine with each new value."""

@@ -298,7 +298,7 @@ def test_the_usage_of_a_value_is_on_record_when_it_is_replaced(desk: Desk, recor
 def test_a_callback_is_given_each_new_value_though_nobody_gets(desk: Desk) -> None:
     pushed: list[str] = []
     source = desk.broker.catalog("production")
-    source.on_refresh(lambda value: pushed.append(value.value.get_secret_value()))
+    stop = source.on_refresh(lambda value: pushed.append(value.value.get_secret_value()))
     source.get()
     desk.clock.advance(2700)
     tick(desk.broker)
@@ -306,6 +306,10 @@ def test_a_callback_is_given_each_new_value_though_nobody_gets(desk: Desk) -> No
     while len(pushed) < 2:
         source.get(wait=True)
     assert pushed == ["token-1", "token-2"]
+    stop()
+    desk.clock.advance(2700)
+    tick(desk.broker)
+    assert not desk.broker._core.engine._running
 
 
 def test_a_nested_request_is_issued_by_the_same_store_limits_and_audit(desk: Desk, records: Any) -> None:

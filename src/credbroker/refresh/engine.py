@@ -354,7 +354,7 @@ class Engine:
                 now = self.clock.elapsed()
                 if isinstance(result, Loaded):
                     outcome = self._store_value(slot, flight, result, now)
-                    stored = outcome.value is not None and slot.held[0] is outcome.value
+                    stored = outcome.value is result.value
                 else:
                     outcome = self._remember(slot, result, now)
                 due = slot.held[1] if slot.failures == 0 else slot.retry_at
