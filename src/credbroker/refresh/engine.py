@@ -10,41 +10,23 @@ import math
 import random
 import threading
 import weakref
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from credbroker.context import Clock
 from credbroker.credentials import Credential
-from credbroker.errors import (
-    BrokerClosed,
-    CredbrokerError,
-    InsufficientLifetime,
-    IssueDenied,
-    IssuerUnavailable,
-    SecretNotFound,
-)
-from credbroker.refresh import policy
+from credbroker.errors import BrokerClosed, CredbrokerError, IssuerUnavailable
+from credbroker.refresh import rules, waiting
 from credbroker.refresh.flight import Flight, Outcome
 from credbroker.refresh.refresher import Refresher
-from credbroker.refresh.slot import NOTHING, Loaded, Slot
+from credbroker.refresh.rules import Wait
+from credbroker.refresh.slot import Loaded, Slot
 from credbroker.refresh.store import DEFAULT_SIZE, Store
 from credbroker.refresh.workers import Worker, Workers
 from credbroker.system.process import in_forked_child
 
-if TYPE_CHECKING:
-    import asyncio
-
 logger = logging.getLogger("credbroker.refresh")
-
-
-@dataclass(frozen=True, slots=True)
-class _Wait:
-    """Wait for ``flight``; ``held`` is what to serve if it brings nothing, up to ``until``."""
-
-    flight: Flight
-    held: Credential | None = None
-    until: float = math.inf
 
 
 Gone = object()
@@ -133,8 +115,8 @@ class Engine:
         return flight
 
     def _retire(self, slot: Slot) -> None:
-        self._note_retired(slot)
-        slot.retire()
+        with self._noting(slot):
+            slot.retire()
 
     def _end_outdated(self, flights: list[Flight | None]) -> None:
         for flight in flights:
@@ -142,10 +124,13 @@ class Engine:
                 flight.end(Outcome(outdated=True))
         self._tell_retired()
 
-    def _note_retired(self, slot: Slot) -> None:
-        value = slot.held[0]
-        if value is not None and self._on_retired is not None:
-            self._retired.append((slot, value, slot.used or slot.used_before))
+    @contextmanager
+    def _noting(self, slot: Slot) -> Iterator[None]:
+        """Note the value that the block replaces or drops; it is told once the lock is free."""
+        value, used = slot.held[0], slot.used or slot.used_before
+        yield
+        if value is not None and slot.held[0] is not value and self._on_retired is not None:
+            self._retired.append((slot, value, used))
 
     def _tell_retired(self) -> None:
         while self._retired and self._on_retired is not None:
@@ -164,17 +149,17 @@ class Engine:
         Raises what the issue raised.
         """
         decision = self._decide(slot, demand, wait, asked)
-        if not isinstance(decision, _Wait):
+        if not isinstance(decision, Wait):
             return decision
-        outcome = self._await(decision)
+        outcome = waiting.in_thread(decision.flight, decision.until, self.clock, self._end_if_overdue)
         return self._settle(decision, outcome, demand)
 
     async def aget(self, slot: Slot, demand: float | None, wait: bool, asked: Any) -> Any:
         """As ``get``, without blocking the event loop."""
         decision = self._decide(slot, demand, wait, asked)
-        if not isinstance(decision, _Wait):
+        if not isinstance(decision, Wait):
             return decision
-        outcome = await self._await_in_loop(decision)
+        outcome = await waiting.in_loop(decision.flight, decision.until, self.clock, self._end_if_overdue)
         return self._settle(decision, outcome, demand)
 
     def get_inline(self, slot: Slot, asked: Any) -> Any:
@@ -183,22 +168,19 @@ class Engine:
         All workers may be waiting for this very value; queued behind them it would never be issued.
         """
         decision = self._decide(slot, None, False, asked, inline=True)
-        if not isinstance(decision, _Wait):
+        if not isinstance(decision, Wait):
             return decision
         self._run(decision.flight, None)
-        outcome = self._await(decision)
+        outcome = waiting.in_thread(decision.flight, decision.until, self.clock, self._end_if_overdue)
         return self._settle(decision, outcome, None)
 
     def _decide(self, slot: Slot, demand: float | None, wait: bool, asked: Any, *, inline: bool = False) -> Any:
         with self._lock:
             if not slot.live:
                 return Gone
-            now = self.clock.elapsed()
-            if slot.usable(now):
-                decision = self._decide_held(slot, now, demand, wait)
-            else:
-                decision = _Wait(slot.flight) if slot.flight is not None else self._claim_miss(slot, now)
-            if not (isinstance(decision, _Wait) and slot.flight is decision.flight):
+            with self._noting(slot):
+                decision = rules.decide(slot, self.clock.elapsed(), demand, wait=wait)
+            if not isinstance(decision, Wait):
                 return decision
             slot.asked = asked
             starting = decision.flight not in self._running
@@ -209,97 +191,22 @@ class Engine:
                 return decision.held
         return decision
 
-    def _decide_held(self, slot: Slot, now: float, demand: float | None, wait: bool) -> Any:
-        value, refresh_at = slot.held
-        instants = slot.instants
-        assert instants is not None  # noqa: S101 - usable() looked
-        left = instants.usable_until - now
-        if demand is not None and left < demand:
-            if instants.usable_life < demand:
-                raise _too_short(slot, demand, instants.usable_life)
-            if now < slot.too_short_until:
-                raise _too_short(slot, demand, left)
-            if slot.flight is None:
-                self._raise_remembered(slot, now)
-                slot.flight = Flight(slot, for_demand=True)
-            return _Wait(slot.flight)
-        slot.used = True
-        if now < refresh_at:
-            return value
-        if slot.flight is None and now >= slot.retry_at:
-            slot.flight = Flight(slot)
-        if slot.flight is None or (not wait and slot.flight in self._running):
-            return value
-        return _Wait(slot.flight, value, instants.usable_until)
-
-    def _claim_miss(self, slot: Slot, now: float) -> _Wait:
-        self._raise_remembered(slot, now)
-        if slot.held is not NOTHING:
-            self._note_retired(slot)
-            slot.drop()
-        slot.flight = Flight(slot)
-        return _Wait(slot.flight)
-
-    @staticmethod
-    def _raise_remembered(slot: Slot, now: float) -> None:
-        """An issuer that is down sees one call, not one a caller."""
-        if slot.failure is not None and now < slot.retry_at:
-            raise slot.failure.fresh()
-
-    def _settle(self, decision: _Wait, outcome: Outcome | None, demand: float | None) -> Any:
-        if outcome is None or outcome.error is not None:
-            if decision.held is not None and self.clock.elapsed() < decision.until:
-                return decision.held
-            if outcome is None or outcome.error is None:
+    def _settle(self, decision: Wait, outcome: Outcome | None, demand: float | None) -> Any:
+        """What a waiter makes of a flight's outcome; ``Gone`` to decide anew."""
+        now = self.clock.elapsed()
+        if outcome is not None and outcome.value is not None:
+            if now >= outcome.usable_until:
                 return Gone
+            if demand is not None and outcome.usable_until - now < demand:
+                raise rules.too_short(decision.flight.slot, demand, outcome.usable_until - now)
+            return outcome.value
+        if decision.held is not None and now < decision.until and decision.flight.slot.live:
+            return decision.held
+        if outcome is not None and outcome.error is not None:
             raise outcome.error.fresh()
-        if outcome.outdated:
-            kept = decision.held is not None and decision.flight.slot.live and self.clock.elapsed() < decision.until
-            return decision.held if kept else Gone
-        if demand is not None:
-            slot = decision.flight.slot
-            with self._lock:
-                instants = slot.instants
-                left = instants.usable_until - self.clock.elapsed() if instants is not None else 0.0
-            if left < demand:
-                raise _too_short(slot, demand, left)
-        return outcome.value
+        return Gone
 
-    # -- waiting -------------------------------------------------------------------------------------------------------
-
-    def _await(self, decision: _Wait) -> Outcome | None:
-        flight = decision.flight
-        while True:
-            now = self.clock.elapsed()
-            outcome = flight.wait(max(0.0, min(self._patience(flight, now), decision.until - now)))
-            if outcome is not None:
-                return outcome
-            now = self.clock.elapsed()
-            if now >= decision.until:
-                return None
-            self._end_if_overdue(flight, now)
-
-    async def _await_in_loop(self, decision: _Wait) -> Outcome | None:
-        import asyncio  # loaded already by whoever runs this coroutine
-
-        loop, flight = asyncio.get_running_loop(), decision.flight
-        waiter = flight.waiter(loop, lambda loop: self._watch(flight, loop))
-        if decision.until == math.inf:
-            return await waiter
-        await asyncio.wait((waiter,), timeout=max(0.0, decision.until - self.clock.elapsed()))
-        return waiter.result() if waiter.done() else None
-
-    def _watch(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> asyncio.TimerHandle:
-        return loop.call_later(max(0.0, self._patience(flight, self.clock.elapsed())), self._look, flight, loop)
-
-    def _look(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> None:
-        self._end_if_overdue(flight, self.clock.elapsed())
-        if flight.outcome is None:
-            flight.rearm(loop, self._watch(flight, loop))
-
-    @staticmethod
-    def _patience(flight: Flight, now: float) -> float:
-        return flight.slot.timeout if flight.deadline is None else flight.deadline - now
+    # -- flights -------------------------------------------------------------------------------------------------------
 
     def _end_if_overdue(self, flight: Flight, now: float) -> None:
         if flight.deadline is None or now < flight.deadline:
@@ -308,8 +215,6 @@ class Engine:
         self._finish(flight, IssuerUnavailable(f"no answer within {seconds:g} s", profile=flight.slot.profile))
         if flight.worker is not None:
             self._workers.abandon(flight.worker)
-
-    # -- flights -------------------------------------------------------------------------------------------------------
 
     def _launch(self, flight: Flight, *, needed: bool) -> None:
         if self._workers.submit(lambda worker: self._run(flight, worker)):
@@ -352,11 +257,12 @@ class Engine:
             else:
                 slot.flight = None
                 now = self.clock.elapsed()
-                if isinstance(result, Loaded):
-                    outcome = self._store_value(slot, flight, result, now)
-                    stored = outcome.value is result.value
-                else:
-                    outcome = self._remember(slot, result, now)
+                with self._noting(slot):
+                    if isinstance(result, Loaded):
+                        outcome = rules.took(slot, flight, result, now, self._jitter)
+                        stored = outcome.value is result.value
+                    else:
+                        outcome = rules.failed(slot, result, now, self._jitter)
                 due = slot.held[1] if slot.failures == 0 else slot.retry_at
             # Resolved under the lock: a caller who comes now finds either the flight or what it brought.
             flight.end(outcome)
@@ -367,61 +273,6 @@ class Engine:
             self._refresher.schedule(slot, due)
         if stored and outcome.value is not None:
             self._push(slot, outcome.value)
-
-    def _store_value(self, slot: Slot, flight: Flight, loaded: Loaded, now: float) -> Outcome:
-        value, old, held = loaded.value, slot.instants, slot.held[0]
-        if loaded.lifetime is None:
-            fresh = policy.reread_instants(loaded.sent, loaded.reread)
-        else:
-            fresh = policy.instants(loaded.sent, loaded.lifetime, self._jitter())
-        if now >= fresh.usable_until:
-            return self._remember(slot, InsufficientLifetime("the credential is over on arrival", profile=slot.profile), now)
-        if held is not None and old is not None and now < old.usable_until < math.inf:
-            same = held.fingerprint == value.fingerprint
-            no_gain = fresh.over_at <= old.over_at + (1.0 if same else 0.0)
-            if flight.for_demand and no_gain:
-                # The issuer has nothing that lives longer: asking again at once would only be answered the same.
-                slot.too_short += 1
-                slot.too_short_until = now + policy.retry_delay(slot.too_short, self._jitter())
-                return Outcome(value=held)
-            if same and no_gain:
-                # A metadata server hands out what it holds until that is nearly over: keep its instants, ask again later.
-                slot.failures += 1
-                slot.retry_at = now + policy.retry_delay(slot.failures, self._jitter(), life_left=old.usable_until - now)
-                return Outcome(value=held)
-        slot.refused_served = slot.refused is not None and value.fingerprint == slot.refused
-        self._note_retired(slot)
-        slot.succeed()
-        slot.too_short, slot.too_short_until = 0, -math.inf
-        slot.hold(value, fresh)
-        return Outcome(value=value)
-
-    def _remember(self, slot: Slot, error: CredbrokerError, now: float) -> Outcome:
-        slot.failures += 1
-        slot.failure = error
-        if self._withdrawn(slot, error, now):
-            self._note_retired(slot)
-            slot.drop()
-        left = slot.instants.usable_until - now if slot.usable(now) and slot.instants is not None else 0.0
-        retry_after = error.retry_after.total_seconds() if error.retry_after is not None else None
-        delay = policy.retry_delay(
-            slot.failures, self._jitter(), life_left=left, retry_after=retry_after, once_early=not slot.retry_after_spent
-        )
-        slot.retry_after_spent = retry_after is not None and left > 0 and delay < retry_after
-        slot.retry_at = now + delay
-        return Outcome(error=error)
-
-    @staticmethod
-    def _withdrawn(slot: Slot, error: CredbrokerError, now: float) -> bool:
-        """Whether the right to the held value is gone, and not only the way to its replacement blocked."""
-        if isinstance(error, IssueDenied) and error.grant_denied:
-            if slot.denied_at is None:
-                slot.denied_at = now
-            return now - slot.denied_at >= policy.GRANT_DENIALS_APART
-        if isinstance(error, SecretNotFound) and slot.instants is not None and slot.instants.usable_until == math.inf:
-            slot.missing += 1
-            return slot.missing > 1
-        return False
 
     def _push(self, slot: Slot, value: Credential) -> None:
         for listener in list(slot.listeners):
@@ -438,25 +289,10 @@ class Engine:
         True: ask again, there is or may be another one. False: the issuer has been asked for another one a moment ago
         (at most once in 30 s for this reason, doubling to 5 min), so the refusal is the caller's answer.
         """
-        refused = value.fingerprint
-        with self._lock:
-            held = slot.held[0]
-            if not slot.live or held is None or held.fingerprint != refused:
-                return True
-            now = self.clock.elapsed()
-            if now < slot.invalidate_after:
-                return False
-            lull = now - slot.invalidated_at > 2 * policy.LONGEST_INVALIDATION_GAP
-            slot.invalidation_gap = (
-                policy.FIRST_INVALIDATION_GAP if lull else min(2 * slot.invalidation_gap, policy.LONGEST_INVALIDATION_GAP)
-            )
-            slot.invalidated_at = now
-            slot.invalidate_after = now + slot.invalidation_gap
-            slot.refused = refused
-            self._note_retired(slot)
-            slot.drop()
+        with self._lock, self._noting(slot):
+            again = rules.refused(slot, value, self.clock.elapsed())
         self._tell_retired()
-        return True
+        return again
 
     # -- background ----------------------------------------------------------------------------------------------------
 
@@ -465,7 +301,7 @@ class Engine:
         now = self.clock.elapsed()
         with self._lock:
             overdue = [flight for flight in self._running if flight.deadline is not None and now >= flight.deadline]
-            due = [slot for slot in self._store.values() if self._is_due(slot, now)] if self._refresher is None else []
+            due = [slot for slot in self._store.values() if rules.is_due(slot, now)] if self._refresher is None else []
         for flight in overdue:
             self._end_if_overdue(flight, now)
         for slot in due:
@@ -474,22 +310,11 @@ class Engine:
     def refresh_in_background(self, slot: Slot) -> None:
         """Start the slot's refresh if it is due and its value is used."""
         with self._lock:
-            if not self._is_due(slot, self.clock.elapsed()):
+            if not rules.is_due(slot, self.clock.elapsed()):
                 return
             flight = slot.flight = Flight(slot)
             self._running.add(flight)
         self._launch(flight, needed=False)
-
-    @staticmethod
-    def _is_due(slot: Slot, now: float) -> bool:
-        if not slot.live or slot.flight is not None or now < slot.retry_at:
-            return False
-        return slot.wanted and slot.held is not NOTHING and now >= slot.held[1]
-
-
-def _too_short(slot: Slot, demand: float, has: float) -> InsufficientLifetime:
-    text = f"min_ttl of {demand:g} s was demanded; the credential serves {max(has, 0):.1f} s"
-    return InsufficientLifetime(text, profile=slot.profile)
 
 
 def _closed() -> BrokerClosed:

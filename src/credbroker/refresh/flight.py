@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class Outcome:
     value: Credential | None = None
     error: CredbrokerError | None = None
     outdated: bool = False
+    usable_until: float = math.inf
+    """Of the value: a waiter that wakes late must not hand it out."""
 
 
 @dataclass(slots=True)
