@@ -1,0 +1,35 @@
+"""load_catalog: a PyIceberg catalog from a broker and a profile's name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from credbroker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+    from credbroker.broker import Broker
+
+
+def load_catalog(
+    broker: Broker,
+    name: str,
+    access: Literal["read", "read_write"] = "read",
+    io: Literal["pyarrow", "fsspec"] = "pyarrow",
+    **properties: Any,
+) -> Catalog:
+    """The PyIceberg catalog of the profile ``name`` under ``catalogs:``, a REST or a SQL one by the profile's ``type``.
+
+    ``access="read_write"`` is needed to write. ``properties`` are passed on to PyIceberg as far as they only tune.
+    Raises ``ConfigurationError`` for a property that would redirect, an unknown profile, or a package that is not installed.
+    """
+    from credbroker.integrations import pyiceberg as adapters
+    from credbroker.integrations.pyiceberg.binding import Binding
+
+    binding = Binding.of(broker, name, access, io)
+    kind = getattr(broker.profile("catalog", name), "type", None)
+    if "binding" in properties:
+        raise ConfigurationError("the property 'binding' is refused: it is no property of a catalog")
+    catalog = adapters.BrokerSqlCatalog if kind == "sql" else adapters.BrokerRestCatalog
+    return catalog(name, binding=binding, **properties)

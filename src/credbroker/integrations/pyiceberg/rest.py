@@ -1,0 +1,111 @@
+"""BrokerRestCatalog: PyIceberg's REST catalog, with the broker's token and the broker's files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pyiceberg.catalog.rest import RestCatalog, TableResponse
+from pyiceberg.exceptions import UnauthorizedError
+from pyiceberg.table import StagedTable, Table
+from pyiceberg.typedef import EMPTY_DICT, Properties
+
+from credbroker.integrations.pyiceberg import properties as allowed
+from credbroker.integrations.pyiceberg.binding import Binding
+from credbroker.integrations.pyiceberg.fileio import file_io
+from credbroker.integrations.pyiceberg.files import Files
+from credbroker.integrations.pyiceberg.roots import roots_of
+from credbroker.integrations.pyiceberg.strings import binding_and_passed
+from credbroker.integrations.pyiceberg.transport import session
+from credbroker.profile import CatalogProfile
+from credbroker.providers.requirements import check_url
+from credbroker.wire import iceberg
+
+if TYPE_CHECKING:
+    from pyiceberg.io import FileIO
+    from requests import Session  # noqa: TID251 - PyIceberg's
+
+_TYPES = ("rest", "polaris")
+
+
+class BrokerRestCatalog(RestCatalog):
+    """Loads from a profile of ``type: rest``. Made by ``load_catalog``, or by PyIceberg from ``py-catalog-impl``.
+
+    The server is asked for no storage credentials here: the broker asks for them itself, and refreshes them. What the server
+    says beside its paths, a table's ``config`` and a table's properties reach neither a FileIO nor the session.
+    Raises ``ConfigurationError`` for what may not be passed on.
+    """
+
+    def __init__(self, name: str, *, binding: Binding | None = None, **properties: Any) -> None:
+        self._binding, passed = binding_and_passed(name, binding, properties)
+        profile = self._profile()
+        super().__init__(name, **self._binding.properties(profile, passed), uri=self._checked_uri(profile))
+
+    def _profile(self) -> CatalogProfile:
+        return self._binding.profile(*_TYPES)
+
+    def _checked_uri(self, profile: CatalogProfile) -> str:
+        uri = self._binding.uri(profile)
+        check_url(profile, "uri", uri)
+        return uri
+
+    def _create_session(self) -> Session:
+        made = session(self.uri, self._binding.token_source(), self._binding.catalog, self._binding.broker.network)
+        self._config_headers(made)
+        # With it the server would vend keys into properties that nothing refreshes and every pickle carries.
+        made.headers.pop("X-Iceberg-Access-Delegation", None)
+        return made
+
+    def _fetch_config(self) -> None:
+        told, uri = self.properties, self.uri
+        super()._fetch_config()
+        # As the broker's own calls read it: a prefix with dot segments would lead to other routes of that host.
+        prefix = iceberg.catalog_config({"overrides": allowed.from_server(self.properties)}).prefix
+        self.properties = {**allowed.from_server(self.properties), "prefix": prefix, **told}
+        self._settle(uri)
+
+    def _settle(self, uri: str) -> None:
+        """The catalog is at ``uri``, which is not shown where the profile has it by reference."""
+        self.uri = uri
+        self.properties = {key: value for key, value in self.properties.items() if key != allowed.URI}
+        if isinstance(self._profile().uri, str):
+            self.properties[allowed.URI] = uri
+
+    def _load_file_io(self, properties: Properties = EMPTY_DICT, location: str | None = None) -> FileIO:
+        return self._file_io(self._binding.storage_files())
+
+    def _file_io(self, files: Files) -> FileIO:
+        return file_io(self._binding.io, files, self.properties)
+
+    def _response_to_table(self, identifier_tuple: tuple[str, ...], table_response: TableResponse) -> Table:
+        return Table(
+            identifier=identifier_tuple,
+            metadata_location=table_response.metadata_location or "",
+            metadata=table_response.metadata,
+            io=self._file_io(self._binding.table_files(identifier_tuple)),
+            catalog=self,
+        )
+
+    def _response_to_staged_table(self, identifier_tuple: tuple[str, ...], table_response: TableResponse) -> StagedTable:
+        # The server knows no such table yet, so there is none to ask credentials for.
+        return StagedTable(
+            identifier=identifier_tuple,
+            metadata_location=table_response.metadata_location or "",
+            metadata=table_response.metadata,
+            io=self._file_io(self._binding.storage_files(*roots_of(table_response.metadata))),
+            catalog=self,
+        )
+
+    def _refresh_token(self) -> NoReturn:
+        # PyIceberg calls this before it sends a refused request again. The transport has done that by now, with a new token.
+        raise UnauthorizedError(
+            f"the catalog of profile {self._binding.catalog!r} refuses the broker's token, and no other is to be had"
+        ) from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("_session", "uri")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # The catalog is where this process's own configuration says.
+        self._settle(self._checked_uri(self._profile()))
+        self._session = self._create_session()
