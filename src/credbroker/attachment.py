@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from credbroker.errors import ConfigurationError
 from credbroker.system.process import in_forked_child
 
 if TYPE_CHECKING:
-    from credbroker.core import Core
+    from credbroker.brokerage import Brokerage
 
 CONFIG_VARIABLE = "CREDBROKER_CONFIG"
 _LARGEST = 64
@@ -27,39 +28,40 @@ class Reference:
     fingerprint: str
 
 
-_lock = threading.Lock()
-_cores: OrderedDict[str, Core] = OrderedDict()
+_lock = threading.RLock()
+making = threading.RLock()
+"""Held from looking for a broker to having made it, so that sixteen tables unpickled at once make one and not sixteen."""
+_brokerages: OrderedDict[str, Brokerage] = OrderedDict()
 
 
-def register(core: Core) -> None:
+def register(brokerage: Brokerage) -> None:
     """Keep it, strongly, until it is closed: a table that was unpickled outlives the name its broker had."""
     with _lock:
-        _cores[core.reference.token] = core
-        while len(_cores) > _LARGEST:
-            _cores.popitem(last=False)
+        _brokerages[brokerage.reference.token] = brokerage
+        while len(_brokerages) > _LARGEST:
+            _brokerages.popitem(last=False)
 
 
-def forget(core: Core) -> None:
+def forget(brokerage: Brokerage) -> None:
     """It was closed."""
     with _lock:
-        _cores.pop(core.reference.token, None)
+        _brokerages.pop(brokerage.reference.token, None)
 
 
-def of_paths(paths: tuple[str, ...]) -> Core | None:
+def of_paths(paths: tuple[str, ...]) -> Brokerage | None:
     """This process's broker of those files, the latest if there are several."""
     with _lock:
-        return next((core for core in reversed(_cores.values()) if core.reference.paths == paths), None)
+        return next((known for known in reversed(_brokerages.values()) if known.reference.paths == paths), None)
 
 
-def attached(reference: Reference) -> Core | None:
+def attached(reference: Reference) -> Brokerage | None:
     """This process's broker for a reference: the very one, else one of the same configuration."""
     with _lock:
-        core = _cores.get(reference.token)
-        if core is not None:
-            return core
-        return next(
-            (core for core in reversed(_cores.values()) if core.reference.fingerprint == reference.fingerprint), None
-        )
+        brokerage = _brokerages.get(reference.token)
+        if brokerage is not None:
+            return brokerage
+        same = (known for known in reversed(_brokerages.values()) if known.reference.fingerprint == reference.fingerprint)
+        return next(same, None)
 
 
 def files_for(reference: Reference, configured: str | None) -> tuple[str, ...]:
@@ -79,12 +81,17 @@ def files_for(reference: Reference, configured: str | None) -> tuple[str, ...]:
 
 def split(configured: str) -> tuple[str, ...]:
     """The value of ``$CREDBROKER_CONFIG``: one file, or several separated as a PATH is."""
-    return tuple(os.path.abspath(path) for path in configured.split(os.pathsep) if path)
+    return absolute([path for path in configured.split(os.pathsep) if path])
 
 
-def _new_lock() -> None:
-    global _lock  # noqa: PLW0603 - another thread of the parent may have held it at the fork
-    _lock = threading.Lock()
+def absolute(paths: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """The paths as a process with another working directory finds them."""
+    return tuple(os.path.abspath(path) for path in paths)
 
 
-in_forked_child(_new_lock)
+def _new_locks() -> None:
+    global _lock, making
+    _lock, making = threading.RLock(), threading.RLock()
+
+
+in_forked_child(_new_locks)

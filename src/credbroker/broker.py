@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from credbroker import attachment
+from credbroker.brokerage import Brokerage
 from credbroker.context import Context
-from credbroker.core import Core
 from credbroker.credentials import AccessToken, StorageCredentials, TableCredentials
 from credbroker.errors import AccessDenied, ConfigurationError
 from credbroker.location import Location
@@ -36,10 +36,10 @@ class Broker:
     coroutines by ``aget()``, starts afresh in a forked child, and pickles as a reference.
     """
 
-    __slots__ = ("_actor", "_catalogs", "_core", "_run_id", "_storage", "_tables")
+    __slots__ = ("_actor", "_brokerage", "_catalogs", "_run_id", "_storage", "_tables")
 
-    def __init__(self, core: Core, *, actor: str | None = None, run_id: str | None = None) -> None:
-        self._core = core
+    def __init__(self, brokerage: Brokerage, *, actor: str | None = None, run_id: str | None = None) -> None:
+        self._brokerage = brokerage
         self._actor = actor
         self._run_id = run_id
         # Raw arguments to source, read without a lock; parsing and limits run on a miss only.
@@ -57,7 +57,7 @@ class Broker:
         """
         from credbroker.config import load_files
 
-        return cls(Core(load_files(paths), None, None))
+        return cls(Brokerage(load_files(paths), None, None))
 
     @classmethod
     def from_config(
@@ -80,7 +80,7 @@ class Broker:
             fault = error.fresh()
             del config  # a literal secret may stand in it, and a traceback keeps this frame's variables
         else:
-            return cls(Core(platform, providers, context))
+            return cls(Brokerage(platform, providers, context))
         raise fault
 
     @classmethod
@@ -91,13 +91,17 @@ class Broker:
     @classmethod
     def shared(cls, *paths: str | os.PathLike[str]) -> Self:
         """This process's one broker of those files (none: of ``$CREDBROKER_CONFIG``), made at the first call."""
-        absolute = tuple(os.path.abspath(path) for path in paths) or _configured()
-        core = attachment.of_paths(absolute)
-        return cls(core) if core is not None else cls.from_yaml(*absolute)
+        absolute = attachment.absolute(paths) or _configured()
+        with attachment.making:
+            brokerage = attachment.of_paths(absolute)
+            return cls(brokerage) if brokerage is not None else cls.from_yaml(*absolute)
 
     def with_context(self, *, actor: str | None = None, run_id: str | None = None) -> Broker:
-        """A view for somebody, on the same store: ``actor`` is part of what is issued for, ``run_id`` goes on record."""
-        return Broker(self._core, actor=actor or self._actor, run_id=run_id or self._run_id)
+        """A view for somebody, on the same store: ``actor`` is part of what is issued for, ``run_id`` goes on record.
+
+        Closing a view closes the broker, for all of them.
+        """
+        return Broker(self._brokerage, actor=actor or self._actor, run_id=run_id or self._run_id)
 
     # -- the nouns -----------------------------------------------------------------------------------------------------
 
@@ -113,9 +117,7 @@ class Broker:
         key: Hashable = name if plain else (name, access, scope, audience)
         source = self._catalogs.get(key)
         if source is None:
-            request = CredentialRequest(
-                "catalog", name, access=_access(access), scopes=frozenset((scope or "").split()), audience=audience
-            )
+            request = CredentialRequest("catalog", name, access=_access(access), scopes=_scopes(scope), audience=audience)
             source = _kept(self._catalogs, key, self._source(request))
         return source
 
@@ -141,8 +143,8 @@ class Broker:
         key = (name, table, access)
         source = self._tables.get(key)
         if source is None:
-            identifier = tuple(table.split(".")) if isinstance(table, str) else tuple(table)
-            if len(identifier) < 2 or not all(identifier):
+            identifier = tuple(table.split(".")) if isinstance(table, str) else table
+            if len(identifier) < 2 or not all(isinstance(part, str) and part for part in identifier):
                 raise ConfigurationError(
                     f"a table is named with its namespace, as 'sales.orders'; {table!r} is not", profile=name
                 )
@@ -171,35 +173,37 @@ class Broker:
         )
         if chosen is None:
             allowed = ", ".join(f"{storage.name}: {held}" for storage in candidates for held in storage.locations) or "none"
-            raise AccessDenied(f"no storage profile of the catalog contains {wanted} (it has {allowed})", profile=catalog)
+            error = AccessDenied(f"no storage profile of the catalog contains {wanted} (it has {allowed})", profile=catalog)
+            self._brokerage.trail.refused(self._mine(CredentialRequest("table", catalog, (wanted,), _access(access))), error)
+            raise error
         return self.storage(chosen[1], wanted, access=access)
 
     # -- looking in and letting go -------------------------------------------------------------------------------------
 
     def profile(self, kind: Kind, name: str) -> Profile:
         """The settings of a profile. Raises ``ConfigurationError`` that says where that name does exist."""
-        return self._core.profile(kind, name)
+        return self._brokerage.profile(kind, name)
 
     @property
     def network(self) -> NetworkSettings:
         """The ``network:`` section: a data client, too, reaches the world by it alone."""
-        return self._core.platform.network
+        return self._brokerage.platform.network
 
     def resolve(self, reference: SecretReference) -> SecretStr:
         """Resolve a secret by the configuration's backends, afresh. Raises ``SecretNotFound``."""
-        return self._core.context.secrets.resolve(reference)
+        return self._brokerage.context.secrets.resolve(reference)
 
     def status(self) -> list[dict[str, object]]:
         """One entry for each key in the store: profile, request, state, fingerprint, end, last error. No secret."""
-        return self._core.status()
+        return self._brokerage.status()
 
     def purge(self, name: str) -> int:
         """Drop every value of the profiles of that name and whatever is being issued for them; how many keys there were."""
-        return self._core.engine.purge(lambda slot: slot.profile == name)
+        return self._brokerage.engine.purge(lambda slot: slot.profile == name)
 
     def close(self) -> None:
         """Drop every value and wake all who wait, with ``BrokerClosed``. Waits for nothing; a second call does nothing."""
-        self._core.close()
+        self._brokerage.close()
 
     def __enter__(self) -> Self:
         return self
@@ -207,23 +211,27 @@ class Broker:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _source(self, request: CredentialRequest) -> CredentialSource[Any]:
+    def _mine(self, request: CredentialRequest) -> CredentialRequest:
         if request.actor is None and request.run_id is None and (self._actor or self._run_id):
-            request = replace(request, actor=self._actor, run_id=self._run_id)
-        self._core.admit(request)
-        make = ClockedSource if self._core.injected_clock else CredentialSource
+            return replace(request, actor=self._actor, run_id=self._run_id)
+        return request
+
+    def _source(self, request: CredentialRequest) -> CredentialSource[Any]:
+        request = self._mine(request)
+        self._brokerage.admit(request)
+        make = ClockedSource if self._brokerage.injected_clock else CredentialSource
         return make(self, request)
 
     def __repr__(self) -> str:
-        where = ", ".join(self._core.reference.paths) or "a mapping"
+        where = ", ".join(self._brokerage.reference.paths) or "a mapping"
         return f"<Broker of {where}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuilt, (self._core, self._actor, self._run_id))
+        return (_rebuilt, (self._brokerage, self._actor, self._run_id))
 
 
-def _rebuilt(core: Core, actor: str | None, run_id: str | None) -> Broker:
-    return Broker(core, actor=actor, run_id=run_id)
+def _rebuilt(brokerage: Brokerage, actor: str | None, run_id: str | None) -> Broker:
+    return Broker(brokerage, actor=actor, run_id=run_id)
 
 
 def _kept(named: dict[Hashable, Any], key: Hashable, source: Any) -> Any:
@@ -231,6 +239,12 @@ def _kept(named: dict[Hashable, Any], key: Hashable, source: Any) -> Any:
         named.clear()  # only the way to the sources; what they hold is the store's to bound
     named[key] = source
     return source
+
+
+def _scopes(scope: str | None) -> frozenset[str]:
+    if scope is not None and not isinstance(scope, str):
+        raise ConfigurationError(f"scope is a text of scopes with spaces between, not {type(scope).__name__}")
+    return frozenset((scope or "").split())
 
 
 def _access(access: Access | str | None) -> Access | None:

@@ -228,12 +228,21 @@ class TableCredentials(_Value):
         return tuple(part for location, value in self.by_location for part in (str(location), *value._identity()))
 
 
+def _capped(value: StorageCredentials, expires_at: datetime) -> StorageCredentials:
+    return (
+        value if value.expires_at is not None and value.expires_at <= expires_at else replace(value, expires_at=expires_at)
+    )
+
+
 Credential = AccessToken | S3Credentials | GCSCredentials | ADLSCredentials | DatabaseCredentials | TableCredentials
 AnyCredential = TypeVar("AnyCredential", bound=_Value)
 
 
 def ending_at(value: AnyCredential, expires_at: datetime) -> AnyCredential:
-    """The same credential with an earlier end."""
+    """The same credential with an earlier end; of a table's credentials, each of them."""
+    if isinstance(value, TableCredentials):
+        held = tuple((location, _capped(inner, expires_at)) for location, inner in value.by_location)
+        return replace(value, by_location=held, expires_at=expires_at)
     return replace(value, expires_at=expires_at)  # type: ignore[type-var]
 
 

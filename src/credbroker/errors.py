@@ -49,13 +49,17 @@ class CredbrokerError(Exception):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        if self.profile is None or self.profile in self.message:
+        if self.profile is None or str(self.profile) in self.message:
             return self.message
         return f"{self.profile}: {self.message}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only fields are lost by Exception's own reduce; a worker's error must arrive whole in the driver.
-        return (_rebuild, (type(self), self.message, self._fields()))
+        return (_rebuild, (self._kind(), self.message, self._fields()))
+
+    def _kind(self) -> type[CredbrokerError]:
+        """The nearest class of this module: a subclass of a plug-in's may be made in any way, and hold anything."""
+        return next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
 
     def _fields(self) -> dict[str, object]:
         return {
@@ -73,7 +77,7 @@ class CredbrokerError(Exception):
         fields = self._fields()
         fields["profile"] = self.profile or profile
         fields["provider"] = self.provider or provider
-        return _rebuild(type(self), self.message, fields)
+        return _rebuild(self._kind(), self.message, fields)
 
 
 def _rebuild(kind: type[CredbrokerError], message: str, fields: dict[str, object]) -> CredbrokerError:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from credbroker import limits
 from credbroker.audit.trail import Trail
 from credbroker.context import Clock, Connection, Context, Http, HttpRequest, HttpResponse
 from credbroker.credentials import AccessToken, Credential, ending_at
@@ -97,7 +98,7 @@ def issue(
         _check_grant(request, profile, value)
     except CredbrokerError as error:
         known = error.fresh(profile=profile.name, provider=mode)
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold anything
+    except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold anything
         known = IssuerUnavailable(
             f"the provider {mode!r} failed with {type(error).__name__}", profile=profile.name, provider=mode, retryable=False
         )
@@ -118,8 +119,13 @@ def _check_grant(request: CredentialRequest, profile: Profile, value: Credential
     if not hasattr(value, "fingerprint") or not hasattr(value, "expires_at"):
         raise MalformedResponse(f"the provider returned {type(value).__name__}, which is no credential")
     if isinstance(value, AccessToken):
-        if request.scopes and not value.scopes <= request.scopes:
-            raise MalformedResponse("the issuer granted a wider scope than was asked")
+        scopes = limits.asked_scopes(request, profile)
+        wider = sum(not limits.covers(scopes, scope) for scope in value.scopes) if scopes else 0
+        if wider:
+            raise MalformedResponse(
+                f"the issuer granted {wider} more scope(s) than the {len(scopes)} that were asked for: have it grant what "
+                "is asked, or name in credentials.scope what this client always gets"
+            )
         return
     asked = request.locations or profile.locations
     granted: tuple[Location, ...] | None = getattr(value, "locations", None)

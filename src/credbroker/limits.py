@@ -29,6 +29,20 @@ def within(request: CredentialRequest, profile: Profile) -> CredentialRequest:
     return request
 
 
+def asked_scopes(request: CredentialRequest, profile: Profile) -> frozenset[str]:
+    """The scopes that a token is asked for: the caller's, else the profile's for that access, else its scope."""
+    settings = profile.credentials
+    if request.scopes or settings is None:
+        return request.scopes
+    stated = settings.scopes.get(request.access, "") if request.access is not None else ""
+    return frozenset((stated or settings.scope or "").split())
+
+
+def covers(asked: frozenset[str], scope: str) -> bool:
+    """Whether ``scope`` is among ``asked``; Polaris' ALL stands for every principal role."""
+    return scope in asked or (_ALL_ROLES in asked and scope.startswith(_ROLE))
+
+
 def _with_locations(request: CredentialRequest, profile: Profile) -> CredentialRequest:
     allowed = ", ".join(str(location) for location in profile.locations) or "none"
     if not request.locations:
@@ -48,9 +62,9 @@ def _check_scopes(request: CredentialRequest, profile: Profile) -> None:
     settings = profile.credentials
     if settings is None or request.kind != "catalog":
         return
-    allowed = set((settings.scope or "").split()).union(*(scope.split() for scope in settings.scopes.values()))
+    allowed = frozenset((settings.scope or "").split()).union(*(scope.split() for scope in settings.scopes.values()))
     for scope in sorted(request.scopes):
-        if scope not in allowed and not (_ALL_ROLES in allowed and scope.startswith(_ROLE)):
+        if not covers(allowed, scope):
             raise AccessDenied(f"scope {scope!r} is not among the profile's ({_listed(allowed)})", profile=profile.name)
     if request.audience is not None and settings.audience not in (None, request.audience):
         raise AccessDenied(
@@ -58,5 +72,5 @@ def _check_scopes(request: CredentialRequest, profile: Profile) -> None:
         )
 
 
-def _listed(names: set[str]) -> str:
+def _listed(names: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "none"

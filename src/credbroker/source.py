@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from credbroker.refresh.engine import Gone
+from credbroker.errors import ConfigurationError, CredbrokerError
+from credbroker.refresh.engine import GONE
 from credbroker.refresh.slot import Slot
 from credbroker.request import CredentialRequest
 from credbroker.system.clock import elapsed as _elapsed
 
 if TYPE_CHECKING:
     from credbroker.broker import Broker
+
+logger = logging.getLogger("credbroker.refresh")
 
 Value = TypeVar("Value")
 _UNATTACHED = Slot(None)
@@ -24,12 +28,11 @@ class CredentialSource(Generic[Value]):
     It pickles as a reference: the configuration's fingerprint and the request, nothing secret.
     """
 
-    __slots__ = ("__weakref__", "_broker", "_callbacks", "_slot", "request")
+    __slots__ = ("__weakref__", "_broker", "_slot", "request")
 
     def __init__(self, broker: Broker, request: CredentialRequest) -> None:
         self._broker = broker
         self._slot = _UNATTACHED
-        self._callbacks: tuple[Callable[[Value], None], ...] = ()
         self.request = request
 
     def get(self, min_ttl: timedelta | None = None, wait: bool = False) -> Value:
@@ -66,51 +69,35 @@ class CredentialSource(Generic[Value]):
         True: a new ``get`` may bring another one. False: the issuer was asked a moment ago for this reason, so do not try
         again (at most one issue in 30 s, doubling to 5 min).
         """
-        return self._broker._core.engine.invalidate(self._attached(), value)  # type: ignore[arg-type]  # noqa: SLF001
+        return self._broker._brokerage.engine.invalidate(self._attached(), value)  # type: ignore[arg-type]  # noqa: SLF001
 
     def on_refresh(self, callback: Callable[[Value], None]) -> Callable[[], None]:
         """Call ``callback(value)`` with each new value, from the thread that issued it, for clients that must be pushed to.
 
-        From then on the value is refreshed whether or not anybody gets it. Call what is returned to end that.
+        Once there is a value (nothing is issued before the first ``get``) it is refreshed whether or not anybody gets it.
+        Call what is returned to end that.
         """
-
-        def stop() -> None:
-            self._callbacks = tuple(kept for kept in self._callbacks if kept is not callback)
-            if not self._callbacks:
-                self._slot.listeners.discard(self)
-
-        self._callbacks = (*self._callbacks, callback)
-        self._attached()
-        return stop
-
-    def refreshed(self, value: Value) -> None:
-        """Called by the engine with each new value."""
-        for callback in self._callbacks:
-            callback(value)
+        return _Push(self, callback).stop
 
     def _get(self, min_ttl: timedelta | None, wait: bool) -> Value:
-        demand = None if min_ttl is None else min_ttl.total_seconds()
+        demand = _seconds(min_ttl)
         while True:
-            got: Any = self._broker._core.engine.get(self._attached(), demand, wait, self.request)  # noqa: SLF001
-            if got is not Gone:
+            got: Any = self._broker._brokerage.engine.get(self._attached(), demand, wait, self.request)  # noqa: SLF001
+            if got is not GONE:
                 return got  # type: ignore[no-any-return]
 
     async def _aget(self, min_ttl: timedelta | None, wait: bool) -> Value:
-        demand = None if min_ttl is None else min_ttl.total_seconds()
+        demand = _seconds(min_ttl)
         while True:
-            got: Any = await self._broker._core.engine.aget(self._attached(), demand, wait, self.request)  # noqa: SLF001
-            if got is not Gone:
+            got: Any = await self._broker._brokerage.engine.aget(self._attached(), demand, wait, self.request)  # noqa: SLF001
+            if got is not GONE:
                 return got  # type: ignore[no-any-return]
 
     def _attached(self) -> Slot:
         """The live slot. On one that was cleared, the profile's limits and settings are checked anew."""
         slot = self._slot
         if not slot.live:
-            slot = self._slot = self._broker._core.slot(self.request)  # noqa: SLF001
-            if self._callbacks:
-                slot.listeners.add(self)
-        elif self._callbacks and self not in slot.listeners:
-            slot.listeners.add(self)
+            slot = self._slot = self._broker._brokerage.slot(self.request)  # noqa: SLF001
         return slot
 
     def __repr__(self) -> str:
@@ -133,6 +120,45 @@ class ClockedSource(CredentialSource[Value]):
 
     async def aget(self, min_ttl: timedelta | None = None, wait: bool = False) -> Value:
         return await self._aget(min_ttl, wait)
+
+
+class _Push(Generic[Value]):
+    """One callback of ``on_refresh``. The slot holds it, and it the source, for as long as it is to be called."""
+
+    __slots__ = ("_callback", "_slot", "_source", "_stopped")
+
+    def __init__(self, source: CredentialSource[Value], callback: Callable[[Value], None]) -> None:
+        self._source = source
+        self._callback = callback
+        self._stopped = False
+        self._listen(issued=False)
+
+    def refreshed(self, value: Any) -> None:
+        self._callback(value)
+
+    def reattach(self) -> None:
+        """The slot was purged: go on with the next one, as far as the profile still allows it."""
+        if not self._stopped:
+            try:
+                self._listen(issued=True)
+            except CredbrokerError as error:
+                logger.warning("a callback of on_refresh ends with %s", type(error).__name__)
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._source._broker._brokerage.engine.unlisten(self._slot, self)  # noqa: SLF001
+
+    def _listen(self, *, issued: bool) -> None:
+        self._slot = self._source._attached()  # noqa: SLF001
+        self._source._broker._brokerage.engine.listen(self._slot, self, issued=issued)  # noqa: SLF001
+
+
+def _seconds(min_ttl: timedelta | None) -> float | None:
+    if min_ttl is None:
+        return None
+    if not isinstance(min_ttl, timedelta):
+        raise ConfigurationError(f"min_ttl is a timedelta, such as timedelta(minutes=30), not {type(min_ttl).__name__}")
+    return min_ttl.total_seconds()
 
 
 def _rebuilt(broker: Broker, request: CredentialRequest) -> CredentialSource[Any]:

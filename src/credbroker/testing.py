@@ -48,7 +48,7 @@ class ManualClock:
 
 def tick(broker: Broker) -> None:
     """Do what the background thread does: end what is overdue, start each refresh that is due."""
-    broker._core.engine.tick()  # noqa: SLF001
+    broker._brokerage.engine.tick()  # noqa: SLF001
 
 
 class ControlledProvider:

@@ -21,7 +21,7 @@ from credbroker.refresh.flight import Outcome
 from credbroker.refresh.refresher import Refresher
 from credbroker.refresh.slot import Slot
 from credbroker.refresh.workers import Workers
-from tests.concurrency.harness import PATIENCE, Bench, Issuer, token
+from tests.concurrency.harness import HOUR, PATIENCE, Bench, Issuer, token
 
 DOWN = IssuerUnavailable("the issuer is down")
 REFRESH_AT = 2688.75  # of an hour, without jitter
@@ -549,16 +549,113 @@ def test_a_callback_that_fails_does_not_stop_the_refresh() -> None:
 
         def refreshed(self, value: object) -> None:
             self.seen.append(repr(value))
-            raise ValueError("no")
+            told.release()
+            raise SystemExit("no")
 
+        def reattach(self) -> None:
+            raise AssertionError
+
+    told = threading.Semaphore(0)
     listener = Listener()
-    bench.slot().listeners.add(listener)
-    bench.get()
+    for key in map(str, range(10)):
+        bench.engine.listen(bench.slot(key), listener)
+        bench.get(key=key)
     bench.clock.advance(REFRESH_AT)
     bench.engine.tick()
-    bench.settled()
-    assert bench.get() == "token-2"
-    assert len(listener.seen) == 2
+    for _ in range(20):
+        assert told.acquire(timeout=PATIENCE)
+    assert len(listener.seen) == 20
+    bench.clock.advance(USABLE)
+    assert bench.get(key="0") == "token-21"
+
+
+def test_a_late_word_that_a_flight_is_overdue_abandons_no_healthy_worker() -> None:
+    bench = Bench()
+    bench.issuer.hold()
+    askers = bench.in_threads(1)
+    bench.issuer.wait_for_calls(1)
+    (flight,) = bench.engine._running
+    bench.issuer.release()
+    askers[0].result()
+    bench.engine._end_if_overdue(flight, math.inf)
+    assert flight.worker is not None
+    assert not flight.worker.abandoned
+
+
+def test_a_nested_get_at_a_stale_value_is_served_the_held_one() -> None:
+    bench = Bench()
+    bench.get()
+    bench.clock.advance(REFRESH_AT)
+    bench.issuer.hold()
+    value = bench.engine.get_inline(bench.slot(), None)
+    assert value.value.get_secret_value() == "token-1"
+    bench.issuer.wait_for_calls(2)
+    bench.issuer.release()
+
+
+def test_a_demand_just_below_the_full_life_is_no_storm() -> None:
+    bench = Bench()
+    bench.get()
+    bench.clock.advance(1)
+    for _ in range(50):
+        bench.clock.advance(0.001)
+        bench.issuer.over_at = bench.clock.elapsed() + HOUR - 1
+        with pytest.raises(InsufficientLifetime):
+            bench.get(USABLE - 0.5)
+    assert bench.issuer.calls == 2
+
+
+def test_a_success_between_two_denials_forgets_the_first() -> None:
+    bench = Bench()
+    bench.issuer.same, bench.issuer.over_at = "cached", bench.clock.elapsed() + HOUR
+    bench.get()
+    bench.clock.advance(REFRESH_AT)
+    denied = IssueDenied("AccessDenied", grant_denied=True)
+    for error in (denied, None, denied):
+        bench.issuer.error = error
+        assert bench.get() == "cached"
+        bench.settled()
+        bench.clock.advance(31)
+    assert bench.get() == "cached"
+
+
+def test_the_refreshers_list_does_not_grow_with_slots_that_are_gone() -> None:
+    bench = Bench()
+    engine = Engine(bench.clock, background=False)
+    refresher = Refresher(engine)
+    refresher._running = True  # nobody empties it
+    for _ in range(20_000):
+        refresher.schedule(Slot("key", load=bench.issuer), math.inf)
+    assert len(refresher._due) <= 4097
+
+
+def test_a_signal_handler_may_look_in_while_its_thread_holds_the_lock() -> None:
+    bench = Bench()
+    bench.get()
+    with bench.engine._lock:
+        assert len(bench.engine.slots()) == 1
+        bench.engine.purge(lambda _: True)
+
+
+def test_a_static_value_that_reads_the_same_again_is_no_news() -> None:
+    bench = Bench(lifetime=None)
+    bench.issuer.same = "fixed"
+    seen: list[object] = []
+
+    class Listener:
+        def refreshed(self, value: object) -> None:
+            seen.append(value)
+
+        def reattach(self) -> None:
+            raise AssertionError
+
+    bench.engine.listen(bench.slot(), Listener())
+    bench.get()
+    for _ in range(3):
+        bench.clock.advance(61)
+        bench.engine.tick()
+        bench.settled()
+    assert (len(seen), bench.issuer.calls) == (1, 4)
 
 
 # -- the background thread ---------------------------------------------------------------------------------------------

@@ -62,6 +62,26 @@ def test_a_hung_provider_ends_at_the_profiles_timeout() -> None:
         provider.release()
 
 
+AT_EXIT = """
+from credbroker import Broker
+from credbroker.context import Context
+from credbroker.testing import ControlledProvider
+class Late:
+    def __del__(self):
+        print(broker.catalog("c").get().token_type, flush=True)
+broker = Broker.from_config({config!r}, providers={{"oauth2": ControlledProvider()}}, context=Context())
+late = Late()
+late.self = late
+"""
+
+
+def test_a_get_while_the_interpreter_ends_hangs_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT.format(config=CONFIG)], capture_output=True, timeout=5 * PATIENCE, check=False
+    )
+    assert done.returncode == 0
+
+
 PROGRAM = """
 import threading
 from credbroker import Broker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from tests.servers.credentials_proxy import CredentialsProxy
 from credbroker import Broker
 from credbroker.cli.demo.seaweed import SeaweedFS
 from credbroker.credentials import S3Credentials, TableCredentials
-from credbroker.errors import AccessDenied, IssueDenied, MalformedResponse
+from credbroker.errors import AccessDenied, CredentialUnavailable, IssueDenied, IssuerUnavailable, MalformedResponse
 from credbroker.location import Location
 from credbroker.request import Access
 
@@ -167,7 +168,7 @@ def test_keys_for_another_place_than_the_profile_allows_are_not_taken(server: Se
     bounds = {"locations": ["s3://warehouse/finance/"]}
     with (
         Broker.from_config(platform(server, server.catalog_uri, **bounds)) as broker,
-        pytest.raises(MalformedResponse, match="outside of what its profile allows"),
+        pytest.raises(MalformedResponse, match=r"outside of what its profile allows.*catalogs\.production\.locations"),
     ):
         broker.table("production", "sales.orders").get()
 
@@ -179,3 +180,28 @@ def test_a_table_that_is_not_there_is_the_catalogs_refusal(server: SeaweedFS) ->
     ):
         broker.table("production", "sales.absent").get()
     assert caught.value.grant_denied
+
+
+def test_an_issuer_that_is_silent_is_named(server: SeaweedFS) -> None:
+    """The flight's own deadline passes at the same moment, and knows no host."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        setup = platform(server, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        setup["catalogs"]["production"]["credentials"]["timeout"] = "1s"
+        with (
+            Broker.from_config(setup) as broker,
+            pytest.raises(IssuerUnavailable, match=r"^production: 127\.0\.0\.1 did not"),
+        ):
+            broker.catalog("production").get()
+
+
+def test_keys_of_a_storage_profile_that_cannot_be_had_say_why_that_one_was_asked(
+    server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    stores = {"access_delegation": "none", "storage": ["warehouse"]}
+    text = r"for sales\.orders; its storage profile 'warehouse' is used: .*AWS_ACCESS_KEY_ID"
+    with (
+        Broker.from_config(platform(server, server.catalog_uri, **stores)) as broker,
+        pytest.raises(CredentialUnavailable, match=text),
+    ):
+        broker.table("production", "sales.orders").get()

@@ -140,7 +140,7 @@ def test_what_is_held_shows_nowhere(logged: io.StringIO) -> None:
         token, keys = broker.catalog("production"), broker.storage("fixed")
         values = (token.get(), keys.get())
         assert values[0].value.get_secret_value() == TOKEN
-        for thing in (*values, token, keys, broker, broker.status(), broker._core.engine.slots()):
+        for thing in (*values, token, keys, broker, broker.status(), broker._brokerage.engine.slots()):
             assert_clean(f"{thing!r} {thing}")
         for thing in (token, keys, broker):
             assert_clean(repr(pickle.dumps(thing)))

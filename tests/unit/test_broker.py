@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import pickle
+import queue
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from credbroker import Broker, S3Credentials
+from credbroker import AccessToken, Broker, S3Credentials, TableCredentials
 from credbroker.context import Context
 from credbroker.credentials import Credential
 from credbroker.errors import (
@@ -199,13 +200,13 @@ def test_requested_is_on_record_before_the_issuer_is_called_and_issued_before_an
 def test_a_record_that_cannot_be_written_means_no_credential_and_what_is_held_stays(desk: Desk) -> None:
     source = desk.broker.catalog("production")
     held = source.get()
-    desk.broker._core.trail._required = True
+    desk.broker._brokerage.trail._required = True
 
     class Full:
         def write(self, record: object) -> None:
             raise OSError("disk full")
 
-    desk.broker._core.trail._sink = Full()
+    desk.broker._brokerage.trail._sink = Full()
     desk.clock.advance(2700)
     assert source.get() is held
     with pytest.raises(IssuerUnavailable, match="no record, no credential"):
@@ -214,7 +215,7 @@ def test_a_record_that_cannot_be_written_means_no_credential_and_what_is_held_st
 
 
 def test_a_value_whose_issued_record_fails_is_discarded(desk: Desk) -> None:
-    desk.broker._core.trail._required = True
+    desk.broker._brokerage.trail._required = True
     written: list[str] = []
 
     class FullAfterOne:
@@ -223,7 +224,7 @@ def test_a_value_whose_issued_record_fails_is_discarded(desk: Desk) -> None:
             if record["event"] == "issued":
                 raise OSError("disk full")
 
-    desk.broker._core.trail._sink = FullAfterOne()  # type: ignore[assignment]
+    desk.broker._brokerage.trail._sink = FullAfterOne()  # type: ignore[assignment]
     with pytest.raises(IssuerUnavailable, match="no record, no credential"):
         desk.broker.catalog("production").get()
     assert written == ["requested", "issued"]
@@ -252,6 +253,42 @@ def test_a_grant_wider_than_asked_is_refused(desk: Desk, locations: tuple[str, .
     )
     with pytest.raises(MalformedResponse, match="granted"):
         desk.broker.storage("lake", "s3://lake/sales", access="read").get()
+
+
+@pytest.mark.parametrize("granted", ["PRINCIPAL_ROLE:ENGINEER extra admin", "admin", "PRINCIPAL_ROLE:ALL"])
+def test_a_token_of_a_wider_scope_than_asked_is_refused(desk: Desk, granted: str) -> None:
+    desk.tokens._answer = lambda number, request, context: AccessToken(
+        SecretStr(CANARY), scopes=frozenset(granted.split()), expires_at=context.clock.now() + timedelta(hours=1)
+    )
+    with pytest.raises(MalformedResponse, match="more scope") as caught:
+        desk.broker.catalog("production").get()
+    assert granted not in str(caught.value)
+
+
+def test_a_token_of_a_narrower_scope_than_asked_is_taken(desk: Desk) -> None:
+    desk.tokens._answer = lambda number, request, context: AccessToken(
+        SecretStr(CANARY), scopes=frozenset({"extra"}), expires_at=context.clock.now() + timedelta(hours=1)
+    )
+    assert desk.broker.catalog("production").get().scopes == {"extra"}
+
+
+def test_each_of_a_tables_keys_ends_where_the_profile_says(desk: Desk) -> None:
+    sales = Location.parse("s3://lake/sales")
+
+    def vend(request: CredentialRequest, context: Context) -> Credential:
+        end = context.clock.now() + timedelta(days=3)
+        return TableCredentials(((sales, S3Credentials("AKIA", SecretStr(CANARY), expires_at=end)),))
+
+    desk.storage._answer = lambda number, request, context: vend(request, context)
+    desk.broker._brokerage._providers["catalog"] = desk.storage
+    value = desk.broker.table("production", "sales.orders").get()
+    assert value.for_location("s3://lake/sales/x").expires_at == value.expires_at == desk.clock.now() + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("table", [5, ("a", 5), "orders", ("a", ""), ()])
+def test_a_table_is_named_with_its_namespace(desk: Desk, table: Any) -> None:
+    with pytest.raises((ConfigurationError, TypeError)):
+        desk.broker.table("production", table)
 
 
 def test_what_lives_longer_than_was_asked_ends_there_for_us(desk: Desk) -> None:
@@ -296,20 +333,106 @@ def test_the_usage_of_a_value_is_on_record_when_it_is_replaced(desk: Desk, recor
 
 
 def test_a_callback_is_given_each_new_value_though_nobody_gets(desk: Desk) -> None:
-    pushed: list[str] = []
-    source = desk.broker.catalog("production")
-    stop = source.on_refresh(lambda value: pushed.append(value.value.get_secret_value()))
+    pushed: queue.Queue[str] = queue.Queue()
+    source = desk.broker.with_context(actor="ana").catalog("production")
+    stop = source.on_refresh(lambda value: pushed.put(value.value.get_secret_value()))
     source.get()
-    desk.clock.advance(2700)
+    assert pushed.get(timeout=10) == "token-1"
+    del source
+    for number in (2, 3):
+        desk.clock.advance(2700)
+        tick(desk.broker)
+        assert pushed.get(timeout=10) == f"token-{number}"
+    desk.broker.purge("production")
     tick(desk.broker)
-    desk.tokens.wait_for_calls(2)
-    while len(pushed) < 2:
-        source.get(wait=True)
-    assert pushed == ["token-1", "token-2"]
+    assert pushed.get(timeout=10) == "token-4"
     stop()
     desk.clock.advance(2700)
     tick(desk.broker)
-    assert not desk.broker._core.engine._running
+    assert desk.tokens.calls == 4
+    assert not desk.broker._brokerage.engine._running
+
+
+def test_a_callback_hears_of_what_comes_after_a_refusal_and_after_an_outage(desk: Desk) -> None:
+    pushed: queue.Queue[str] = queue.Queue()
+    source = desk.broker.catalog("production")
+    source.on_refresh(lambda value: pushed.put(value.value.get_secret_value()))
+    tick(desk.broker)
+    assert desk.tokens.calls == 0
+    value = source.get()
+    assert pushed.get(timeout=10) == "token-1"
+    source.invalidate(value)
+    tick(desk.broker)
+    assert pushed.get(timeout=10) == "token-2"
+    desk.tokens.fail_with(IssuerUnavailable("down"))
+    desk.clock.advance(4000)
+    with pytest.raises(IssuerUnavailable):
+        source.get()
+    desk.tokens.fail_with(None)
+    desk.clock.advance(31)
+    tick(desk.broker)
+    assert pushed.get(timeout=10) == "token-4"
+
+
+def test_a_demand_that_is_no_duration_says_what_to_give(desk: Desk) -> None:
+    with pytest.raises(ConfigurationError, match="timedelta"):
+        desk.broker.catalog("production").get(30)  # type: ignore[arg-type]
+
+
+def test_a_location_that_no_storage_profile_contains_is_on_record(desk: Desk, records: Any) -> None:
+    with pytest.raises(AccessDenied):
+        desk.broker.storage_for("production", "s3://lake/hr")
+    assert [record["event"] for record in records()] == ["denied"]
+
+
+def test_profiles_that_need_each_other_are_an_error_and_no_deadlock(desk: Desk) -> None:
+    storage = CredentialRequest("storage", "lake", locations=(Location.parse("s3://lake/sales"),), access=Access.READ)
+    desk.storage._answer = lambda number, request, context: context.get(CredentialRequest("catalog", "production"))
+    desk.tokens._answer = lambda number, request, context: context.get(storage)
+    with pytest.raises(ConfigurationError, match="its own credential"):
+        desk.broker.storage("lake", "s3://lake/sales").get()
+
+
+def test_a_logger_that_is_disabled_means_no_credential_where_the_record_is_required(desk: Desk) -> None:
+    desk.broker._brokerage.trail._required = True
+    logger = logging.getLogger("credbroker.audit")
+    logger.disabled = True
+    try:
+        with pytest.raises(IssuerUnavailable, match="no record, no credential"):
+            desk.broker.catalog("production").get()
+    finally:
+        logger.disabled = False
+
+
+def test_a_provider_that_ends_the_thread_is_on_record_as_failed(desk: Desk, records: Any) -> None:
+    def leave(number: int, request: CredentialRequest, context: Context) -> Credential:
+        raise SystemExit(CANARY)
+
+    desk.tokens._answer = leave
+    with pytest.raises(IssuerUnavailable, match="SystemExit"):
+        desk.broker.catalog("production").get()
+    assert [record["event"] for record in records()] == ["requested", "failed"]
+
+
+def test_an_error_of_a_plug_ins_own_class_keeps_its_meaning(desk: Desk) -> None:
+    class OwnDenied(IssueDenied):
+        def __init__(self, code: int, hint: str) -> None:
+            super().__init__(f"{hint} ({code})")
+
+    def deny(number: int, request: CredentialRequest, context: Context) -> Credential:
+        raise OwnDenied(7, "no")
+
+    desk.tokens._answer = deny
+    with pytest.raises(IssueDenied, match=r"no \(7\)"):
+        desk.broker.catalog("production").get()
+
+
+def test_the_usage_record_says_whose_value_it_was(desk: Desk, records: Any) -> None:
+    desk.broker.with_context(run_id="42").storage("deep").get()
+    desk.broker.purge("deep")
+    usage = records()[-1]
+    assert usage["event"] == "usage"
+    assert usage | {"principal": "data-platform-svc", "run_id": "42", "locations": ["s3://lake/sales/deep/"]} == usage
 
 
 def test_a_nested_request_is_issued_by_the_same_store_limits_and_audit(desk: Desk, records: Any) -> None:
@@ -390,9 +513,39 @@ def test_one_broker_of_a_configuration_is_shared(tmp_path: Path, monkeypatch: py
     config.write_text("environment: local\n")
     monkeypatch.setenv("CREDBROKER_CONFIG", str(config))
     with Broker.shared(config) as broker:
-        assert Broker.shared()._core is broker._core
+        assert Broker.shared()._brokerage is broker._brokerage
     with Broker.shared() as another:
-        assert another._core is not broker._core
+        assert another._brokerage is not broker._brokerage
+
+
+def test_relative_paths_are_found_from_another_folder_and_sixteen_unpicklings_make_one_broker(tmp_path: Path) -> None:
+    (tmp_path / "platform.yaml").write_text("environment: local\n")
+    (tmp_path / "elsewhere").mkdir()
+    make = (
+        "import pickle, sys; from credbroker import Broker\n"
+        "sys.stdout.buffer.write(pickle.dumps(Broker.from_yaml('platform.yaml')))"
+    )
+    raw = subprocess.run([sys.executable, "-c", make], cwd=tmp_path, capture_output=True, env={}, check=True).stdout
+    use = (
+        "import pickle, sys; from concurrent.futures import ThreadPoolExecutor as Pool; raw = sys.stdin.buffer.read()\n"
+        "with Pool(16) as pool: print(len({id(b._brokerage) for b in pool.map(pickle.loads, [raw] * 16)}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", use], cwd=tmp_path / "elsewhere", input=raw, capture_output=True, env={}, check=False
+    )
+    assert (done.stdout, done.stderr) == (b"1\n", b"")
+
+
+def test_a_required_record_goes_to_stderr_where_no_logging_is_configured(tmp_path: Path) -> None:
+    (tmp_path / "platform.yaml").write_text(
+        "environment: local\naudit: {required: true}\ncatalogs: {c: {credentials: {secret_ref: token}}}\n"
+    )
+    program = "from credbroker import Broker; Broker.from_yaml('platform.yaml').catalog('c').get()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, env={"TOKEN": CANARY}, check=True
+    )
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["requested", "issued"]
+    assert CANARY not in done.stderr
 
 
 def test_from_env_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import uuid
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -11,6 +12,8 @@ from credbroker.context import Clock, Connection
 from credbroker.credentials import AccessToken, Credential, S3Credentials, TableCredentials
 from credbroker.errors import AccessDenied, CredbrokerError, IssueDenied, IssuerUnavailable
 from credbroker.request import CredentialRequest
+
+logger = logging.getLogger("credbroker")
 
 CATEGORIES = ("authentication", "authorization", "data_access", "schema_changes")
 _CATEGORY = {"catalog": "authentication", "compute": "authentication", "storage": "data_access", "table": "data_access"}
@@ -71,6 +74,7 @@ class Trail:
         self._required = required
         self._environment = environment
         self._sequence = itertools.count(1)
+        self._told = False
 
     def begin(self, request: CredentialRequest, provider: str) -> Issue:
         """Record ``requested``. Raises ``IssuerUnavailable`` where it must be and cannot: the issuer is not to be called."""
@@ -99,6 +103,9 @@ class Trail:
         try:
             self._sink.write({name: value for name, value in record.items() if value is not None})
         except Exception as error:  # noqa: BLE001 - whatever a sink raises, the rule is one: no record, no credential
+            if not self._told:
+                self._told = True
+                logger.warning("an audit record could not be written (%s)", type(error).__name__)
             if needed and self._required:
                 raise IssuerUnavailable(
                     f"the audit record {event!r} could not be written ({type(error).__name__}): no record, no credential",

@@ -38,6 +38,6 @@ class _LaterBackend:
     def look(self, reference: SecretReference) -> NoReturn:
         place = f"{self._settings.where}: " if self._settings.where else ""
         raise ConfigurationError(
-            f"{place}secret_backends: the type {self._settings.type!r} is not supported by this version of credbroker yet, "
-            f"and the secret {reference.secret_ref!r} is not in the backends before it: use env or files"
+            f"{place}secret_backends: the type {self._settings.type!r} is not supported by this version of credbroker yet: "
+            f"use env or files"
         )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TypeVar, cast
+
 from credbroker.config.credentials import SUPPORTED_AUTH_METHODS, CredentialsConfig
 from credbroker.config.environments import is_production
+from credbroker.config.faults import spelled
 from credbroker.config.fingerprint import fingerprint
 from credbroker.config.notes import notes
 from credbroker.config.platform import PlatformConfig
 from credbroker.config.sections import CatalogConfig, StorageConfig
 from credbroker.config.settings import AuditSettings, BackendSettings, NetworkSettings, Platform
-from credbroker.config.tree import Node
+from credbroker.config.tree import Node, Path
 from credbroker.location import Location
 from credbroker.profile import CatalogProfile, ComputeProfile, CredentialSettings, StorageProfile
 from credbroker.request import Access
 from credbroker.secrets.files import DEFAULT_ROOT
 from credbroker.secrets.reference import SecretReference
 
+_T = TypeVar("_T")
 _DEFAULT_BACKENDS = (BackendSettings(type="env"), BackendSettings(type="files", path=DEFAULT_ROOT))
 # Of the credentials block, what loads and is refused at use until a later version.
 _LATER_KEYS = (
@@ -41,7 +45,7 @@ def compiled(config: PlatformConfig, tree: Node, paths: tuple[str, ...] = ()) ->
             name=name,
             where=_where(tree, "compute", name),
             production=production,
-            credentials=_credentials(section.credentials),
+            credentials=_credentials(section.credentials, tree, ("compute", name)),
             type=section.type,
             region=section.region or None,
             properties=dict(sorted(section.properties.items())),
@@ -60,7 +64,7 @@ def compiled(config: PlatformConfig, tree: Node, paths: tuple[str, ...] = ()) ->
         network=network,
         secret_backends=_backends(config, tree),
         plugins=tuple(config.plugins),
-        audit=_audit(config, production=production),
+        audit=_audit(config, tree, production=production),
         observability=config.observability,
         fingerprint=fingerprint(config),
         paths=paths,
@@ -74,12 +78,12 @@ def _storage(name: str, config: StorageConfig, tree: Node, *, production: bool) 
         name=name,
         where=_where(tree, "storage", name),
         production=production,
-        credentials=_credentials(config.credentials),
+        credentials=_credentials(config.credentials, tree, ("storage", name)),
         locations=_locations(config.locations) if config.locations is not None else (bucket,) if bucket else (),
         access=config.access or Access.READ,
         type=config.type,
         region=config.region or None,
-        endpoint=config.endpoint or None,
+        endpoint=_placed(config.endpoint, tree, ("storage", name, "endpoint")) or None,
         path_style_access=config.path_style_access,
         allow_insecure=config.allow_insecure,
         allow_unscoped=config.allow_unscoped,
@@ -108,13 +112,13 @@ def _catalog(
         name=name,
         where=_where(tree, "catalogs", name),
         production=production,
-        credentials=_credentials(config.credentials),
+        credentials=_credentials(config.credentials, tree, ("catalogs", name)),
         locations=locations,
         # What may be done with a table is the catalog's to say, so that nothing here narrows it unasked.
         access=config.access or Access.READ_WRITE,
         type="rest" if config.type == "polaris" else config.type,
         region=config.region or None,
-        uri=config.uri or None,
+        uri=_placed(config.uri, tree, ("catalogs", name, "uri")) or None,
         warehouse=config.warehouse or None,
         storage=backing,
         access_delegation=config.access_delegation,
@@ -129,11 +133,11 @@ def _locations(texts: list[str]) -> tuple[Location, ...]:
     return tuple(dict.fromkeys(Location.parse(text) for text in texts))
 
 
-def _credentials(config: CredentialsConfig | None) -> CredentialSettings | None:
+def _credentials(config: CredentialsConfig | None, tree: Node, profile: Path) -> CredentialSettings | None:
     if config is None:
         return None
     given = {
-        key: value
+        key: _placed(value, tree, (*profile, "credentials", key))
         for key in CredentialSettings.__dataclass_fields__
         if key not in ("scopes", "unsupported", "options") and (value := getattr(config, key)) not in (None, "")
     }
@@ -179,7 +183,7 @@ def _backends(config: PlatformConfig, tree: Node) -> tuple[BackendSettings, ...]
     )
 
 
-def _audit(config: PlatformConfig, *, production: bool) -> AuditSettings:
+def _audit(config: PlatformConfig, tree: Node, *, production: bool) -> AuditSettings:
     audit = config.audit
     if audit is None:
         return AuditSettings(required=production)
@@ -188,11 +192,19 @@ def _audit(config: PlatformConfig, *, production: bool) -> AuditSettings:
         enabled=audit.enabled,
         sink=audit.sink,
         path=audit.path,
-        key=audit.key,
+        key=_placed(audit.key, tree, ("audit", "key")),
         include=default.include if audit.include is None else frozenset(audit.include),
         required=audit.enabled and (production if audit.required is None else audit.required),
         log_level="WARNING" if audit.log_level == "WARN" else audit.log_level,
     )
+
+
+def _placed(value: _T, tree: Node, path: Path) -> _T:
+    """A reference to a secret, that knows where it stands; anything else as it is."""
+    if not isinstance(value, SecretReference):
+        return value
+    where = tree.at(path).where
+    return cast("_T", value.placed(f"{where}: {spelled(path)}" if where else spelled(path)))
 
 
 def _where(tree: Node, section: str, name: str) -> str:

@@ -18,7 +18,9 @@ from credbroker.config.values import (
 )
 from credbroker.request import Access
 
-BUILT_IN_MODES = ("static", "oauth2", "iam_role", "service_account", "catalog")
+MODES = ("static", "oauth2", "iam_role", "service_account")
+RESERVED_MODES = (*MODES, "catalog")
+"""``catalog`` issues for the tables of any catalog, and is never named."""
 SUPPORTED_AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 CredentialSource = Literal["web_identity", "pod_identity", "container", "imds", "environment", "default_chain"]
 

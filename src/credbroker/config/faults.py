@@ -13,7 +13,8 @@ from credbroker.config.tree import Node, Path
 from credbroker.config.values import FAULT
 from credbroker.errors import ConfigurationError, CredentialDetected
 
-_MOST = 50
+MOST = 50
+"""So many faults are shown."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,252}")
 _WORD = re.compile(r"[a-z][a-zA-Z_-]{0,39}")
 HIDDEN = "<not shown>"
@@ -51,9 +52,9 @@ def failed(faults: Sequence[Fault]) -> ConfigurationError:
     ordered = sorted(first.values(), key=lambda fault: (fault.node.file, fault.node.line))
     if len(ordered) == 1:
         return kind(str(ordered[0]))
-    lines = [str(fault) for fault in ordered[:_MOST]]
-    if len(ordered) > _MOST:
-        lines.append(f"and {len(ordered) - _MOST} more")
+    lines = [str(fault) for fault in ordered[:MOST]]
+    if len(ordered) > MOST:
+        lines.append(f"and {len(ordered) - MOST} more")
     return kind(f"the configuration has {len(ordered)} faults:\n  " + "\n  ".join(lines))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 
-from credbroker.config.credentials import BUILT_IN_MODES, CredentialsConfig, SubjectToken
+from credbroker.config.credentials import RESERVED_MODES, CredentialsConfig, SubjectToken
 from credbroker.config.faults import Fault, unknown_key
 from credbroker.config.sections import (
     AuditConfig,
@@ -30,6 +31,9 @@ _FLOE_PROFILE = frozenset(
     {"replication", "lifecycle", "high_availability", "namespace", "encryption", "versioning", "retention", "tags", "labels"}
     | {"description", "properties", "resources"}
 )
+# Without the key there is no such limit, or a wider one: a slip of the pen here must not pass.
+_LIMITS = ("locations", "access", "max_ttl", "bucket")
+_SLIP = 0.8
 _BACKEND_KEYS = {"env": {"type"}, "files": {"type", "path"}, "vault": set(BackendConfig.model_fields) - {"path"}}
 
 
@@ -43,11 +47,17 @@ class _Place:
     silent: frozenset[str] = frozenset()
     strict: bool = True
 
-    def unknown(self) -> Iterator[Fault]:
+    def unknown(self) -> Iterator[tuple[str, Fault]]:
+        """The keys that are not known, and what to say of each."""
         for key, node in self.node.entries().items():
             if key not in self.known and key not in self.silent:
                 shown, text = unknown_key(key, node, self.known)
-                yield Fault(node, (*self.path, shown), text)
+                yield key, Fault(node, (*self.path, shown), text)
+
+    def is_limit(self, key: str) -> bool:
+        """Whether an unknown key is nearly one of those that limit a profile."""
+        limits = self.known.intersection(_LIMITS) if len(self.path) > 1 else ()
+        return bool(get_close_matches(key.lower().replace("-", "_"), limits, n=1, cutoff=_SLIP))
 
 
 def unknown_keys(tree: Node) -> tuple[list[Fault], list[Fault]]:
@@ -55,7 +65,8 @@ def unknown_keys(tree: Node) -> tuple[list[Fault], list[Fault]]:
     faults: list[Fault] = []
     warnings: list[Fault] = []
     for place in _places(tree):
-        (faults if place.strict else warnings).extend(place.unknown())
+        for key, fault in place.unknown():
+            (faults if place.strict or place.is_limit(key) else warnings).append(fault)
     return faults, warnings
 
 
@@ -85,7 +96,7 @@ def _credentials(path: Path, node: Node | None, plugins: frozenset[str]) -> Iter
     if node is None:
         return
     mode = node.entries().get("mode", Node("static")).value
-    if not (isinstance(mode, str) and mode in plugins and mode not in BUILT_IN_MODES):
+    if not (isinstance(mode, str) and mode in plugins and mode not in RESERVED_MODES):
         yield _Place(path, node, frozenset(CredentialsConfig.model_fields))
     subject = node.entries().get("subject_token")
     if subject is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from credbroker.config.environments import is_misspelt
+from credbroker.config.environments import is_misspelt, is_unknown
 from credbroker.config.faults import Fault
 from credbroker.config.keys import unknown_keys
 from credbroker.config.platform import PlatformConfig
@@ -26,6 +26,9 @@ def _notes(config: PlatformConfig, tree: Node) -> Iterator[Fault]:
         yield _note(tree, ("credentials",), text)
     if is_misspelt(config.environment):
         yield _note(tree, ("environment",), "is taken for production: write 'production', or a name less like it")
+    if is_unknown(config.environment):
+        text = "says neither production nor what else (dev, test, staging, local ...): the rules of production do not hold"
+        yield _note(tree, ("environment",), text)
     for name, catalog in config.catalogs.items():
         if not catalog.token_refresh_enabled:
             text = "is false and has no effect: a token is always replaced before it expires"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
 
@@ -47,20 +47,24 @@ class PlatformConfig(Section):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _check(cls, data: Any, handler: ModelWrapValidatorHandler[PlatformConfig], info: ValidationInfo) -> PlatformConfig:
-        if isinstance(data, PlatformConfig):
+    def _check(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        if isinstance(data, cls):
             return data
+        # A traceback keeps each frame's variables: what may hold a literal goes before an error is raised.
         if not isinstance(data, Mapping):
+            del data
             raise ConfigurationError("a configuration is a map of sections: catalogs, storage, compute and so on")
         tree: Node = info.context["tree"] if info.context else tree_of(data)
         broken = broken_rules(tree)
-        config: PlatformConfig | None = None
+        config: Self | None = None
         try:
             config = handler(_given(tree))
         except ValidationError as error:
             broken = faults_of(error, tree) + broken
         if config is None or broken:
-            raise failed(broken)
+            failure = failed(broken)
+            del data, tree, broken, config, info, handler
+            raise failure
         return config
 
 

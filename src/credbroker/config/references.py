@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from credbroker.config.faults import Fault, is_name, nearest, spelled
+from credbroker.config.faults import MOST, Fault, is_name, nearest, spelled
 from credbroker.config.tree import Node, Path
 from credbroker.secrets.env import variable_of
 
@@ -18,13 +18,17 @@ _Profile = tuple[str, str]
 def broken_references(tree: Node) -> Iterator[Fault]:
     """References to profiles that are not there, or that lead back to where they began."""
     edges: dict[_Profile, list[tuple[_Profile, Path]]] = {}
+    broken = 0
     for section, name, profile in profiles(tree):
         for path, node, sections in _named(section, (section, name), profile):
             if not isinstance(node.value, str):
                 continue  # the field's own check says so
             targets = [(other, node.value) for other in sections if node.value in _names(tree, other)]
             if not targets:
-                yield Fault(node, path, _no_such(node.value, tree, sections))
+                broken += 1
+                # To find the name that was meant takes as long as there are names, and only so many faults are shown.
+                hint = _hint(node.value, tree, sections) if broken <= MOST else ""
+                yield Fault(node, path, f"names no profile under {', '.join(sections)}{hint}")
             # Of several profiles of that name the one in the first section is meant: the own one.
             edges.setdefault((section, name), []).extend((target, path) for target in targets[:1])
     yield from _circles(edges, tree)
@@ -71,11 +75,13 @@ def _names(tree: Node, section: str) -> dict[str, Node]:
     return tree.entries().get(section, Node(None)).entries()
 
 
-def _no_such(name: str, tree: Node, sections: tuple[str, ...]) -> str:
+def _hint(name: str, tree: Node, sections: tuple[str, ...]) -> str:
     known = sorted({known for section in sections for known in _names(tree, section) if is_name(known)})
     meant = nearest(name, known)
-    hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(known)}" if known else "there is none at all"
-    return f"names no profile under {', '.join(sections)}: {hint}"
+    if meant:
+        return f": did you mean {meant!r}?"
+    more = f" and {len(known) - MOST} more" if len(known) > MOST else ""
+    return f": there are {', '.join(known[:MOST])}{more}" if known else ": there is none at all"
 
 
 def _circles(edges: dict[_Profile, list[tuple[_Profile, Path]]], tree: Node) -> Iterator[Fault]:

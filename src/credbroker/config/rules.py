@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from credbroker.config.credentials import BUILT_IN_MODES
+from credbroker.config.credentials import MODES, RESERVED_MODES
+from credbroker.config.environments import is_production
 from credbroker.config.faults import Fault, nearest
 from credbroker.config.keys import plugins_of, unknown_keys
 from credbroker.config.literals import literals
@@ -15,6 +16,8 @@ from credbroker.config.tree import Node, Path
 __all__ = ["PROFILE_SECTIONS", "broken_rules"]
 
 _PROFILE_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,252}")  # floe's pattern
+# What an issue is recorded as; `schema_changes` is floe's, and none of ours.
+_NEEDED = ("authentication", "authorization", "data_access")
 _PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
@@ -35,26 +38,40 @@ def _names(tree: Node) -> Iterator[Fault]:
 def _plugins(tree: Node) -> Iterator[Fault]:
     for index, node in enumerate(tree.entries().get("plugins", Node(None)).items()):
         path: Path = ("plugins", index)
-        if node.value in BUILT_IN_MODES:
+        if node.value in RESERVED_MODES:
             yield Fault(node, path, f"is the built-in mode {node.value!r}, which no plug-in may replace: remove it")
         elif isinstance(node.value, str) and not _PLUGIN_NAME.fullmatch(node.value):
             yield Fault(node, path, "is no name of an entry point: lower-case letters, digits, '-' and '_'")
 
 
 def _modes(tree: Node) -> Iterator[Fault]:
-    known = {*BUILT_IN_MODES, *plugins_of(tree)}
+    known = {*MODES, *plugins_of(tree)} - {"catalog"}
     blocks: list[Path] = [(section, name, "credentials") for section, name, _ in profiles(tree)]
     for block in (*blocks, ("credentials",)):
         path: Path = (*block, "mode")
         mode = tree.find(path)
         if mode is not None and isinstance(mode.value, str) and mode.value not in known:
+            if mode.value == "catalog":
+                text = "is 'catalog', which is never named: a table's credentials come from its catalog by themselves"
+                yield Fault(mode, path, f"{text}; use {', '.join(MODES)}")
+                continue
             meant = nearest(mode.value, known)
-            hint = f": did you mean {meant!r}?" if meant else f": use {', '.join(BUILT_IN_MODES)}, or list it under plugins"
+            hint = f": did you mean {meant!r}?" if meant else f": use {', '.join(MODES)}, or list it under plugins"
             yield Fault(mode, path, f"is an unknown mode{hint}")
 
 
 def _required_audit(tree: Node) -> Iterator[Fault]:
     audit = tree.entries().get("audit", Node(None)).entries()
-    off = "enabled" in audit and audit["enabled"].value is False
-    if off and "required" in audit and audit["required"].value is True:
-        yield Fault(audit["required"], ("audit", "required"), "is true while 'enabled' is false: no record can be made then")
+    environment = tree.entries().get("environment", Node(None)).value
+    required = audit.get("required", Node(None)).value
+    enabled, include = audit.get("enabled", Node(None)), audit.get("include", Node(None))
+    if required is False or (required is None and not is_production(environment if isinstance(environment, str) else None)):
+        return
+    why = "'required' is true" if required else "'required' is true by default in production (no 'environment:' means that)"
+    remedy = "set 'required: false' to issue without a record"
+    if enabled.value is False:
+        yield Fault(enabled, ("audit", "enabled"), f"is false while {why}, and no record can be made: {remedy}")
+        return
+    missing = [category for category in _NEEDED if category not in [item.value for item in include.items()]]
+    if isinstance(include.value, list) and missing:
+        yield Fault(include, ("audit", "include"), f"lacks {', '.join(missing)} while {why}: add them, or {remedy}")

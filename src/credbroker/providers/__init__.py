@@ -19,6 +19,7 @@ from credbroker.request import Access, CredentialRequest
 
 GROUP = "credbroker.providers"
 RESERVED = frozenset({"static", "oauth2", "iam_role", "service_account", "catalog"})
+_LATER = frozenset({"service_account"})
 _OWN_PACKAGE = "credbroker.providers."
 
 
@@ -44,7 +45,8 @@ class Provider(Protocol):
 def load(mode: str, plugins: tuple[str, ...] = ()) -> Provider:
     """The provider of that mode. Only the named entry point is imported; a plug-in's only if ``plugins`` lists it.
 
-    Raises ``ConfigurationError`` for an unknown mode, an unlisted plug-in, or two distributions that claim one name.
+    Raises ``ConfigurationError`` for an unknown mode, a plug-in that is unlisted, absent or broken, or two distributions
+    that claim one name.
     """
     from importlib.metadata import (
         entry_points,  # a quarter of this package's import time, and not needed before a first issue
@@ -61,10 +63,25 @@ def load(mode: str, plugins: tuple[str, ...] = ()) -> Provider:
         raise ConfigurationError(f"unknown mode {mode!r}: use one of {known}, or list the plug-in under 'plugins:'")
     distinct = {entry.value: entry for entry in found}
     if not distinct:
-        raise ConfigurationError(f"mode {mode!r} is not available in this installation")
+        raise ConfigurationError(_absent(mode))
     if len(distinct) > 1:
         claims = ", ".join(sorted(distinct))
         raise ConfigurationError(f"two entry points claim the mode {mode!r} ({claims}): uninstall one")
     (entry,) = distinct.values()
-    provider: Provider = entry.load()()
+    try:
+        provider: Provider = entry.load()()
+    except ConfigurationError:
+        raise  # its own word on what it lacks
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold anything
+        raise ConfigurationError(
+            f"mode {mode!r} could not be loaded: its provider {entry.value!r} raised {type(error).__name__}"
+        ) from None
     return provider
+
+
+def _absent(mode: str) -> str:
+    if mode in _LATER:
+        return f"mode {mode!r} is not supported by this version of credbroker yet"
+    if mode in RESERVED:
+        return f"mode {mode!r} is missing from this installation: install credbroker-data anew"
+    return f"the plug-in {mode!r} is listed under 'plugins:' but no installed distribution provides it"

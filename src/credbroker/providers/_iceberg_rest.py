@@ -7,18 +7,21 @@ table's keys sign.
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Sequence
 from urllib.parse import quote, urlencode, urlsplit
 
 from credbroker.errors import ConfigurationError, MalformedResponse
+from credbroker.hosts import host_matches, is_loopback
 from credbroker.location import Location, covering
 from credbroker.profile import CatalogProfile, StorageProfile
-from credbroker.hosts import host_matches, is_loopback
 from credbroker.wire.iceberg import CatalogConfig, VendedKeys
 
 CREDENTIALS_ROUTE = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials"
 _LEVEL_SEPARATOR = "\x1f"  # between the levels of a namespace: rest-catalog-open-api.yaml, parameter "namespace"
 _NAMESPACE_AND_TABLE = 2
+_HOST = re.compile(r"[a-z0-9._:-]+")  # a backslash or a "%2f" in it would be the end of the host to some clients
 
 
 def check_identifier(table: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -74,12 +77,14 @@ def check_endpoint(keys: VendedKeys, profile: CatalogProfile, uri: str) -> str |
         parts.username is not None
         or parts.query
         or parts.fragment
+        or not _HOST.fullmatch(host)
         or not (parts.scheme == "https" or plain)
-        or not (_is_aws(host, keys.region) or host == urlsplit(uri).hostname or host_matches(host, profile.allowed_hosts))
+        or not (_is_aws(host, keys.region) or host == urlsplit(uri).hostname or _is_allowed(host, profile.allowed_hosts))
     ):
         raise MalformedResponse(
             f"the catalog vends keys for an S3 endpoint on {host!r}, which is neither AWS's own for the region, nor on the "
-            "catalog's host, nor an https host in network.allowed_hosts: name it in a storage profile of this catalog"
+            "catalog's host, nor an https host in network.allowed_hosts (where a '*.' does not count below amazonaws.com): "
+            "name it in a storage profile of this catalog"
         )
     return endpoint
 
@@ -90,6 +95,13 @@ def _is_aws(host: str, region: str | None) -> bool:
     suffix = "amazonaws.com.cn" if region and region.startswith("cn-") else "amazonaws.com"
     services = ("s3", "s3.dualstack", "s3-fips", "s3-fips.dualstack")
     return region is not None and host in {f"{service}.{region}.{suffix}" for service in services}
+
+
+def _is_allowed(host: str, patterns: Sequence[str]) -> bool:
+    if host.removesuffix(".").endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        # Any customer of AWS has names below it: a load balancer's, an API's, a virtual machine's.
+        patterns = [pattern for pattern in patterns if not pattern.startswith("*")]
+    return host_matches(host, patterns)
 
 
 def _quoted(text: str) -> str:

@@ -6,7 +6,6 @@ Only botocore's service model, serialiser, signer and parser are used: no sessio
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from credbroker.context import HttpRequest, HttpResponse
 from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, IssuerUnavailable, MalformedResponse
 from credbroker.vending.s3 import LONGEST_POLICY
 from credbroker.wire.expiry import retry_after
+from credbroker.wire.visible import VISIBLE
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NoSuchEntity"})
 _UNAUTHENTICATED = frozenset(
@@ -47,9 +47,13 @@ _THROTTLED = frozenset({"RequestLimitExceeded", "SlowDown", "Throttling", "Throt
 _TOO_LARGE = frozenset({"PackedPolicyTooLarge", "PackedPolicyTooLargeException"})
 _BAD_PARAMETER = frozenset({"ValidationError", "InvalidParameterValue", "InvalidArgument"})
 _MALFORMED_POLICY = frozenset({"MalformedPolicyDocument", "MalformedPolicyDocumentException"})
-# A foreign code is shown only as such a name: a hostile endpoint must not put what we sent into our error texts.
-_CODE = re.compile(r"[A-Z][A-Za-z]{2,59}")
+_REGION_DISABLED = "RegionDisabledException"
+# No other code is shown: a hostile endpoint must not put what we sent, or what it likes, into our error texts.
+_KNOWN = frozenset().union(
+    _DENIED, _UNAUTHENTICATED, _THROTTLED, _TOO_LARGE, _BAD_PARAMETER, _MALFORMED_POLICY, {_REGION_DISABLED}
+)
 _TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
+_REMEDY = "check credentials.sts_endpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +78,27 @@ def assume_role(parameters: Mapping[str, object], signer: Keys, *, endpoint: str
     return HttpRequest("POST", endpoint, dict(request.headers.items()), body)
 
 
-def assumed(response: HttpResponse, parameters: Mapping[str, object]) -> tuple[Keys, datetime]:
-    """The keys in the answer, and the end that it states, by the server's clock.
+def assumed(response: HttpResponse, parameters: Mapping[str, object], *, host: str) -> tuple[Keys, datetime]:
+    """The keys in the answer of ``host``, and the end that it states, by the server's clock.
 
     Raises ``MalformedResponse`` for an answer that is none, otherwise the error that STS states.
     """
     if response.status == _TOO_MANY_REQUESTS or response.status >= _SERVER_ERROR:
-        raise _unavailable(f"STS answered HTTP {response.status}", response)
-    answer = _parsed(response)
+        raise _unavailable(f"STS at {host} answered HTTP {response.status}", response)
+    answer = _parsed(response, host)
     if response.status != 200:
-        raise _refusal(answer, response, parameters)
+        raise _refusal(answer, response, parameters, host)
     found = answer.get("Credentials") or {}
-    key_id, secret, token, ends = (
-        found.get(name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
-    )
-    if not (key_id and secret and token) or not isinstance(ends, datetime) or ends.tzinfo is None:
-        raise MalformedResponse("STS answered AssumeRole without the full set of keys and their expiry")
+    key_id, secret, token = (str(found.get(name) or "") for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+    ends = found.get("Expiration")
+    if (
+        not all(VISIBLE.fullmatch(text) for text in (key_id, secret, token))
+        or not isinstance(ends, datetime)
+        or ends.tzinfo is None
+    ):
+        raise MalformedResponse(
+            f"STS at {host} answered AssumeRole without the full set of keys, in visible ASCII, and their expiry: {_REMEDY}"
+        )
     return Keys(key_id, SecretStr(secret), SecretStr(token)), ends.astimezone(UTC)
 
 
@@ -100,7 +109,7 @@ def _service_model() -> Any:
     return ServiceModel(loader.load_service_model("sts", "service-2"), "sts")
 
 
-def _parsed(response: HttpResponse) -> Mapping[str, Any]:
+def _parsed(response: HttpResponse, host: str) -> Mapping[str, Any]:
     shape = _service_model().operation_model("AssumeRole").output_shape
     raw = {"status_code": response.status, "headers": response.headers, "body": response.body}
     try:
@@ -108,28 +117,32 @@ def _parsed(response: HttpResponse) -> Mapping[str, Any]:
     except Exception:  # noqa: BLE001 - whatever a body that is no answer makes the parser raise, with the body in its text
         answer = {}
     if not answer and response.status == 200:
-        raise MalformedResponse("STS answered AssumeRole with what is no answer to it")
+        raise MalformedResponse(f"STS at {host} answered AssumeRole with what is no answer to it: {_REMEDY}")
     return answer
 
 
-def _refusal(answer: Mapping[str, Any], response: HttpResponse, parameters: Mapping[str, object]) -> CredbrokerError:
+def _refusal(
+    answer: Mapping[str, Any], response: HttpResponse, parameters: Mapping[str, object], host: str
+) -> CredbrokerError:
     error = answer.get("Error")
     code = (error if isinstance(error, dict) else answer).get("Code")  # SeaweedFS answers some as S3 does, unwrapped
-    code = code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+    code = code if isinstance(code, str) and code in _KNOWN else ""
     named = code or f"HTTP {response.status}"
     if code in _THROTTLED:
-        return _unavailable(f"STS is throttling ({named})", response)
+        return _unavailable(f"STS at {host} is throttling ({named})", response)
     if code in _UNAUTHENTICATED:
         return IssueDenied(
-            f"STS does not accept the base identity's keys ({named}): look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
-            "AWS_SESSION_TOKEN (wrong, expired, or of another endpoint's account), and at this machine's clock"
+            f"STS at {host} does not accept the base identity's keys ({named}): look at AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (wrong, expired, or of another endpoint's account), and at this "
+            "machine's clock"
         )
     remedy = _remedy(code, parameters)
     if remedy is not None:
-        return ConfigurationError(f"STS refuses the call ({named}): {remedy}")
+        return ConfigurationError(f"STS at {host} refuses the call ({named}): {remedy}")
     return IssueDenied(
-        f"STS refuses AssumeRole for {parameters['RoleArn']} ({named}): look at whether the role exists, its trust policy "
-        "names the base identity and the external id that credentials.external_id gives, and the base identity may do this",
+        f"STS at {host} refuses AssumeRole for {parameters['RoleArn']} ({named}): look at whether the role exists, its "
+        "trust policy names the base identity and the external id that credentials.external_id gives, and the base identity "
+        "may do this",
         grant_denied=code in _DENIED,
     )
 
@@ -152,10 +165,11 @@ def _remedy(code: str, parameters: Mapping[str, object]) -> str | None:
             f"look at max_ttl first: {parameters['DurationSeconds']} s were asked for {parameters['RoleArn']}, whose own "
             "maximum may be less (1 h where the base identity is itself an assumed role)"
         )
-    if code == "RegionDisabledException":
+    if code == _REGION_DISABLED:
         return "STS is not activated in this region for the role's account"
     return None
 
 
 def _unavailable(text: str, response: HttpResponse) -> IssuerUnavailable:
-    return IssuerUnavailable(text, retry_after=retry_after(response.headers.get("retry-after"), response.received))
+    pause = retry_after(response.headers.get("retry-after"), response.received)
+    return IssuerUnavailable(f"{text}: it is asked again later; if this stays, {_REMEDY}", retry_after=pause)

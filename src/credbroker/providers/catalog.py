@@ -30,7 +30,8 @@ from credbroker.providers._iceberg_rest import (
     storage_for,
     table_url,
 )
-from credbroker.providers.requirements import check_url, misconfigured, settings
+from credbroker.providers._sending import send
+from credbroker.providers.requirements import check_profile, check_url, misconfigured, settings
 from credbroker.request import Access, CredentialRequest
 from credbroker.wire import iceberg
 from credbroker.wire.expiry import corrected, retry_after
@@ -79,7 +80,7 @@ class CatalogProvider:
         location = iceberg.table_location(reply)
         keys = iceberg.vended(reply, location) if delegated else ()
         if keys:
-            _check_within(location, _bounds(profile))
+            _check_within(location, profile)
             return _value(keys, profile, calls, answer)
         return _from_storage(location, profile, request, context)
 
@@ -118,12 +119,7 @@ class _Calls:
         headers = {"Accept": "application/json", "Authorization": self._held().authorization_header()}
         if self.delegated:
             headers["X-Iceberg-Access-Delegation"] = "vended-credentials"
-        return self.context.http.send(
-            HttpRequest("GET", url, headers),
-            timeout=self.context.remaining(),
-            allow_insecure=self.context.profile.allow_insecure,
-            on_connection=self.context.on_connection,
-        )
+        return send(HttpRequest("GET", url, headers), self.context)
 
     def _held(self) -> AccessToken:
         if self._token is None:
@@ -154,10 +150,7 @@ def _checked(profile: Profile) -> CatalogProfile:
             "type",
             "'sql' has no REST API that vends: open its tables with BrokerSqlCatalog, or ask for its storage",
         )
-    if profile.type in ("glue", "s3tables"):
-        raise misconfigured(profile, "type", f"{profile.type!r} is not supported by this version of credbroker yet")
-    if profile.type not in ("rest", "polaris"):
-        raise misconfigured(profile, "type", f"{profile.type!r} is not known to vend a table's credentials: use 'rest'")
+    check_profile(profile)
     if profile.access_delegation == "remote-signing":
         raise misconfigured(
             profile, "access_delegation", "'remote-signing' is not supported by this version yet: use 'vended-credentials'"
@@ -165,19 +158,10 @@ def _checked(profile: Profile) -> CatalogProfile:
     settings(profile)
     if profile.uri is None:
         raise misconfigured(profile, "uri", "is missing: the catalog is asked there")
-    if isinstance(profile.uri, str):
-        _check_uri(profile, profile.uri)
     for storage in profile.storage:
         if isinstance(storage.endpoint, str):
             check_url(storage, "endpoint", storage.endpoint)
     return profile
-
-
-def _check_uri(profile: CatalogProfile, uri: str) -> str:
-    check_url(profile, "uri", uri)
-    if "?" in uri or "#" in uri:
-        raise misconfigured(profile, "uri", "has a query or fragment ('?' or '#')")
-    return uri
 
 
 def _uri(profile: CatalogProfile, context: Context) -> str:
@@ -185,7 +169,9 @@ def _uri(profile: CatalogProfile, context: Context) -> str:
         return profile.uri
     if profile.uri is None:
         raise misconfigured(profile, "uri", "is missing: the catalog is asked there")
-    return _check_uri(profile, context.secrets.resolve(profile.uri).get_secret_value())
+    uri = context.secrets.resolve(profile.uri).get_secret_value()
+    check_url(profile, "uri", uri)
+    return uri
 
 
 def _bounds(profile: CatalogProfile) -> tuple[Location, ...]:
@@ -193,10 +179,17 @@ def _bounds(profile: CatalogProfile) -> tuple[Location, ...]:
     return profile.locations or tuple(location for storage in profile.storage for location in storage.locations)
 
 
-def _check_within(location: Location, bounds: tuple[Location, ...]) -> None:
+def _check_within(location: Location, profile: CatalogProfile) -> None:
+    bounds = _bounds(profile)
     if bounds and covering(bounds, location) is None:
         allowed = ", ".join(str(bound) for bound in bounds)
-        raise MalformedResponse(f"the catalog names {location}, outside of what its profile allows ({allowed})")
+        fields = [f"catalogs.{profile.name}.locations"]
+        if not profile.locations:
+            fields = [f"storage.{storage.name}.locations" for storage in profile.storage]
+        raise MalformedResponse(
+            f"the catalog names {location}, outside of what its profile allows ({allowed}): "
+            f"if that is where the table belongs, add it to {' or '.join(fields)}"
+        )
 
 
 def _value(
@@ -204,7 +197,7 @@ def _value(
 ) -> TableCredentials:
     by_location = []
     for keys in vended:
-        _check_within(keys.prefix, _bounds(profile))
+        _check_within(keys.prefix, profile)
         storage = storage_for(profile, keys.prefix)
         region = (storage.region if storage else None) or keys.region
         endpoint = _endpoint(storage, calls.context) if storage else check_endpoint(keys, profile, calls.uri)
@@ -253,18 +246,26 @@ def _from_storage(
             f"the catalog vends no credentials for the table at {location}, and no storage profile of it contains that "
             f"({known or 'it has none'}): name one in its 'storage:', or let the catalog vend"
         )
-    _check_within(location, profile.locations)
-    value = context.get(
-        CredentialRequest(
-            kind="storage",
-            profile=storage.name,
-            locations=(location,),
-            access=request.access or Access.READ,
-            principal=request.principal,
-            actor=request.actor,
-            run_id=request.run_id,
-        )
+    _check_within(location, profile)
+    wanted = CredentialRequest(
+        kind="storage",
+        profile=storage.name,
+        locations=(location,),
+        access=request.access or Access.READ,
+        principal=request.principal,
+        actor=request.actor,
+        run_id=request.run_id,
     )
+    try:
+        value = context.get(wanted)
+    except CredbrokerError as error:
+        # Else the text would speak of a storage profile that the caller never named.
+        why = "no keys are asked of the catalog" if profile.access_delegation == "none" else "the catalog vends nothing"
+        table = ".".join(request.table or ())
+        mended = error.fresh()
+        mended.message = f"{why} for {table}; its storage profile {storage.name!r} is used: {error.message}"
+        mended.args = (mended.message,)
+        raise mended from None
     if not isinstance(value, S3Credentials | GCSCredentials | ADLSCredentials):
         raise ConfigurationError(f"storage.{storage.name} yields no storage credentials")
     return TableCredentials(((location, value),))

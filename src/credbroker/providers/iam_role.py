@@ -22,7 +22,8 @@ from credbroker.credentials import S3Credentials
 from credbroker.errors import ConfigurationError, CredentialUnavailable
 from credbroker.profile import CredentialSettings, Profile, StorageProfile
 from credbroker.providers import Grant
-from credbroker.providers.requirements import check_url, misconfigured, need, settings
+from credbroker.providers._sending import send
+from credbroker.providers.requirements import check_profile, check_url, misconfigured, need, settings
 from credbroker.request import Access, CredentialRequest
 from credbroker.vending.s3 import compact, session_policy
 from credbroker.wire.expiry import corrected
@@ -93,13 +94,8 @@ class IamRoleProvider:
         if role.external_id is not None:
             parameters["ExternalId"] = role.external_id
         message = _sts.assume_role(parameters, _base_identity(context), endpoint=role.endpoint, region=role.signing_region)
-        response = context.http.send(
-            message,
-            timeout=context.remaining(),
-            allow_insecure=profile.allow_insecure,
-            on_connection=context.on_connection,
-        )
-        keys, ends = _sts.assumed(response, parameters)
+        response = send(message, context)
+        keys, ends = _sts.assumed(response, parameters, host=urlsplit(role.endpoint).hostname or "its endpoint")
         return S3Credentials(
             access_key_id=keys.access_key_id,
             secret_access_key=keys.secret_access_key,
@@ -147,6 +143,8 @@ def _checked(profile: Profile) -> tuple[StorageProfile, _Role]:
     block = settings(profile)
     if not isinstance(profile, StorageProfile):
         raise misconfigured(profile, "credentials.mode", "'iam_role' is not supported for this section by this version yet")
+    if profile.type != "s3":
+        raise misconfigured(profile, "type", f"is {profile.type!r}: mode iam_role has keys for s3 only")
     need(profile, "role_arn")
     _check_source(profile, block)
     arn = block.role_arn or ""
@@ -156,8 +154,7 @@ def _checked(profile: Profile) -> tuple[StorageProfile, _Role]:
     if block.external_id is not None and not _EXTERNAL_ID.fullmatch(block.external_id):
         # Never mended: a changed external id is another secret between two parties, and would be refused with less to go by.
         raise misconfigured(profile, "credentials.external_id", "must be 2 to 1224 of letters, digits and _+=,.@:/-")
-    if isinstance(profile.endpoint, str):
-        check_url(profile, "endpoint", profile.endpoint)
+    check_profile(profile)
     endpoint, signing_region = _sts_endpoint(profile, block, found.group(1))
     return profile, _Role(
         arn=arn,

@@ -24,7 +24,8 @@ from credbroker.errors import (
 )
 from credbroker.profile import CatalogProfile, CredentialSettings, Profile
 from credbroker.providers import Grant
-from credbroker.providers.requirements import check_url, misconfigured, need, settings
+from credbroker.providers._sending import send
+from credbroker.providers.requirements import IN_PRODUCTION, check_url, misconfigured, need, settings
 from credbroker.request import CredentialRequest
 from credbroker.secrets.reference import SecretReference
 from credbroker.wire.expiry import corrected, retry_after
@@ -80,11 +81,11 @@ class OAuth2Provider:
         block = settings(profile)
         url = _token_url(profile, context)
         secret = context.secrets.resolve(_reference(block))
-        response = _send(_form(request, block, url, _client_id(block, context), secret), context)
+        response = send(_form(request, block, url, _client_id(block, context), secret), context)
         if _refuses_client(response):
             other = _other_secret(_reference(block), secret, context)
             if other is not None:
-                response = _send(_form(request, block, url, _client_id(block, context), other), context)
+                response = send(_form(request, block, url, _client_id(block, context), other), context)
         if not 200 <= response.status < 300:
             raise _refused(response, urlsplit(url).hostname or "the issuer")
         return parse_token_response(
@@ -121,9 +122,9 @@ def _refuse_all_roles(request: CredentialRequest, profile: Profile, block: Crede
     stated |= {f"credentials.scopes.{access.value}": scope for access, scope in block.scopes.items()}
     for field, scope in stated.items():
         if _ALL_ROLES in scope.split():
-            raise misconfigured(profile, field, f"asks for {_ALL_ROLES}, which is refused in production: name the one role")
+            raise misconfigured(profile, field, f"asks for {_ALL_ROLES}, refused {IN_PRODUCTION}: name the one role")
     if _ALL_ROLES in request.scopes:
-        raise ConfigurationError(f"scope {_ALL_ROLES} is refused in production: name the one role", profile=profile.name)
+        raise ConfigurationError(f"scope {_ALL_ROLES} is refused {IN_PRODUCTION}: name the one role", profile=profile.name)
 
 
 def _reference(block: CredentialSettings) -> SecretReference:
@@ -182,15 +183,6 @@ def _basic(client_id: SecretStr, secret: SecretStr, *, raw: bool) -> str:
     if not raw:
         name, password = quote_plus(name), quote_plus(password)
     return f"Basic {b64encode(f'{name}:{password}'.encode()).decode()}"
-
-
-def _send(request: HttpRequest, context: Context) -> HttpResponse:
-    return context.http.send(
-        request,
-        timeout=context.remaining(),
-        allow_insecure=context.profile.allow_insecure,
-        on_connection=context.on_connection,
-    )
 
 
 def _refuses_client(response: HttpResponse) -> bool:

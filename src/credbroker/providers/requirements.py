@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from credbroker.errors import ConfigurationError
 from credbroker.hosts import is_loopback
-from credbroker.profile import CredentialSettings, Profile
+from credbroker.profile import CatalogProfile, CredentialSettings, Profile
+
+IN_PRODUCTION = "in production (which an absent 'environment:' means)"
+"""The end of every refusal that holds there only: who never wrote the word must learn where it came from."""
+# Blanks are cut out of a URL without a word, backslashes read as slashes by some, and other letters turned into ASCII ones:
+# the host that is checked would not be the host that is asked.
+_NO_URL = re.compile(r"[^!-~]|\\")
+# RFC 6749 section 3.2: a token endpoint's URL may have a query. To all others a path is added.
+_MAY_HAVE_QUERY = "credentials.token_url"
+_REST_TYPES = ("rest", "polaris")
 
 
 def settings(profile: Profile) -> CredentialSettings:
@@ -26,20 +36,49 @@ def need(profile: Profile, *fields: str) -> None:
             raise misconfigured(profile, f"credentials.{field}", f"is missing: mode {block.mode!r} needs it")
 
 
+def check_profile(profile: Profile) -> None:
+    """Raise ``ConfigurationError`` for what no mode could make work: pure, and to be asked whatever the request is.
+
+    That is ``allow_insecure`` in production, a catalog's type that this version loads but cannot use, and a literal ``uri``
+    or ``endpoint`` that secrets may not be sent to. A ``sql`` catalog's uri is a database's, which is not looked at.
+    """
+    _check_insecure(profile)
+    if isinstance(profile, CatalogProfile):
+        if profile.type not in (*_REST_TYPES, "sql"):
+            fault = f"{profile.type!r} is not supported by this version of credbroker: use 'rest', 'polaris' or 'sql'"
+            raise misconfigured(profile, "type", fault)
+        if profile.type in _REST_TYPES and isinstance(profile.uri, str):
+            check_url(profile, "uri", profile.uri)
+    if isinstance(profile.endpoint, str):
+        check_url(profile, "endpoint", profile.endpoint)
+
+
 def check_url(profile: Profile, field: str, url: str) -> None:
     """Raise ``ConfigurationError`` unless ``url`` is https, or http to loopback, or http where the profile allows it.
 
     Over plain http anyone on the way reads the secret; in production ``allow_insecure`` is refused for that reason.
     """
-    parts = urlsplit(url)
+    if _NO_URL.search(url):
+        raise misconfigured(profile, field, "has a blank, a backslash or a letter beyond ASCII, which no URL has")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise misconfigured(profile, field, "is no URL: look at its host and port") from None
     if parts.username is not None or parts.password is not None:
         raise misconfigured(profile, field, "carries userinfo: name the user by client_id and a secret_ref")
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    if parts.scheme not in ("https", "http") or not host:
         raise misconfigured(profile, field, "must be an https:// URL")
-    if profile.allow_insecure and profile.production:
-        raise misconfigured(profile, "allow_insecure", "is refused in production: use https, or set 'environment:'")
-    if parts.scheme == "http" and not (is_loopback(parts.hostname) or profile.allow_insecure):
+    if "#" in url or ("?" in url and field != _MAY_HAVE_QUERY):
+        raise misconfigured(profile, field, "has a query or fragment ('?' or '#'): leave it out")
+    _check_insecure(profile)
+    if parts.scheme == "http" and not (is_loopback(host) or profile.allow_insecure):
         raise misconfigured(profile, field, "is plain http to another host: use https, or allow_insecure outside production")
+
+
+def _check_insecure(profile: Profile) -> None:
+    if profile.allow_insecure and profile.production:
+        raise misconfigured(profile, "allow_insecure", f"is refused {IN_PRODUCTION}: use https, or set 'environment:'")
 
 
 def misconfigured(profile: Profile, field: str, fault: str) -> ConfigurationError:

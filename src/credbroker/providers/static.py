@@ -11,7 +11,7 @@ from credbroker.context import Context
 from credbroker.credentials import AccessToken, S3Credentials
 from credbroker.profile import Profile, StorageProfile
 from credbroker.providers import Grant
-from credbroker.providers.requirements import check_url, misconfigured, need, settings
+from credbroker.providers.requirements import IN_PRODUCTION, check_profile, check_url, misconfigured, need, settings
 from credbroker.request import CredentialRequest
 from credbroker.secrets.reference import SecretReference
 
@@ -50,15 +50,14 @@ class StaticProvider:
 
 def _check_storage(profile: StorageProfile) -> None:
     if profile.production:
-        fault = "is static, which is refused for storage in production: use iam_role or a catalog that vends"
+        fault = f"is static, which is refused for storage {IN_PRODUCTION}: use iam_role or a catalog that vends"
         raise misconfigured(profile, "credentials.mode", fault)
     if not profile.allow_unscoped:
         fault = "must be true for mode static: its keys reach all that their owner reaches, whatever is asked for"
         raise misconfigured(profile, "allow_unscoped", fault)
     if profile.type != "s3":
         raise misconfigured(profile, "type", f"is {profile.type!r}: mode static has keys for s3 only")
-    if isinstance(profile.endpoint, str):
-        check_url(profile, "endpoint", profile.endpoint)
+    check_profile(profile)
 
 
 def _keys(secret: SecretStr, profile: StorageProfile, context: Context) -> S3Credentials:

@@ -21,7 +21,7 @@ from credbroker.refresh import rules, waiting
 from credbroker.refresh.flight import Flight, Outcome
 from credbroker.refresh.refresher import Refresher
 from credbroker.refresh.rules import Wait
-from credbroker.refresh.slot import Loaded, Slot
+from credbroker.refresh.slot import Listener, Loaded, Slot
 from credbroker.refresh.store import DEFAULT_SIZE, Store
 from credbroker.refresh.workers import Worker, Workers
 from credbroker.system.process import in_forked_child
@@ -29,7 +29,7 @@ from credbroker.system.process import in_forked_child
 logger = logging.getLogger("credbroker.refresh")
 
 
-Gone = object()
+GONE = object()
 """What ``get`` returns for a slot that has left the store: look the key up again."""
 
 
@@ -58,7 +58,7 @@ class Engine:
         _engines.add(self)
 
     def _start_empty(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may look in while this thread holds it
         self._store = Store(self._size, self._retire)
         self._running: set[Flight] = set()
         self._retired: list[tuple[Slot, Credential, bool]] = []
@@ -85,9 +85,12 @@ class Engine:
     def purge(self, wanted: Callable[[Slot], bool]) -> int:
         """Drop every slot that is ``wanted``; a flight under way for one is never stored. Returns how many there were."""
         with self._lock:
-            gone = [key for key, slot in self._store.items() if wanted(slot)]
-            ended = [self._remove(key) for key in gone]
+            gone = [(key, slot.listeners) for key, slot in self._store.items() if wanted(slot)]
+            ended = [self._remove(key) for key, _ in gone]
         self._end_outdated(ended)
+        for _, listeners in gone:
+            for listener in listeners:
+                listener.reattach()
         return len(gone)
 
     def close(self) -> None:
@@ -118,6 +121,20 @@ class Engine:
         with self._noting(slot):
             slot.retire()
 
+    # -- listeners -----------------------------------------------------------------------------------------------------
+
+    def listen(self, slot: Slot, listener: Listener, *, issued: bool = False) -> None:
+        """Tell ``listener`` of each new value from now on; ``issued``: it has had one before, and waits for the next."""
+        with self._lock:
+            slot.listeners = (*slot.listeners, listener)
+            slot.issued = slot.issued or issued
+        if self._refresher is not None and issued:
+            self._refresher.schedule(slot, -math.inf)
+
+    def unlisten(self, slot: Slot, listener: Listener) -> None:
+        with self._lock:
+            slot.listeners = tuple(other for other in slot.listeners if other is not listener)
+
     def _end_outdated(self, flights: list[Flight | None]) -> None:
         for flight in flights:
             if flight is not None:
@@ -128,9 +145,11 @@ class Engine:
     def _noting(self, slot: Slot) -> Iterator[None]:
         """Note the value that the block replaces or drops; it is told once the lock is free."""
         value, used = slot.held[0], slot.used or slot.used_before
-        yield
-        if value is not None and slot.held[0] is not value and self._on_retired is not None:
-            self._retired.append((slot, value, used))
+        try:
+            yield
+        finally:
+            if value is not None and slot.held[0] is not value and self._on_retired is not None:
+                self._retired.append((slot, value, used))
 
     def _tell_retired(self) -> None:
         while self._retired and self._on_retired is not None:
@@ -143,7 +162,7 @@ class Engine:
     # -- get -----------------------------------------------------------------------------------------------------------
 
     def get(self, slot: Slot, demand: float | None, wait: bool, asked: Any) -> Any:
-        """The slot's value with at least ``demand`` seconds left, or ``Gone``; blocks while its issue is under way.
+        """The slot's value with at least ``demand`` seconds left, or ``GONE``; blocks while its issue is under way.
 
         ``wait``: where the held value is stale, wait for its replacement, but not beyond the value's end.
         Raises what the issue raised.
@@ -177,26 +196,27 @@ class Engine:
     def _decide(self, slot: Slot, demand: float | None, wait: bool, asked: Any, *, inline: bool = False) -> Any:
         with self._lock:
             if not slot.live:
-                return Gone
+                return GONE
             with self._noting(slot):
                 decision = rules.decide(slot, self.clock.elapsed(), demand, wait=wait)
             if not isinstance(decision, Wait):
                 return decision
-            slot.asked = asked
             starting = decision.flight not in self._running
-            self._running.add(decision.flight)
-        if starting and not inline:
+            if starting:
+                slot.asked = asked
+                self._running.add(decision.flight)
+        if starting and not (inline and decision.held is None):
             self._launch(decision.flight, needed=decision.held is None)
             if decision.held is not None and not wait:
                 return decision.held
         return decision
 
     def _settle(self, decision: Wait, outcome: Outcome | None, demand: float | None) -> Any:
-        """What a waiter makes of a flight's outcome; ``Gone`` to decide anew."""
+        """What a waiter makes of a flight's outcome; ``GONE`` to decide anew."""
         now = self.clock.elapsed()
         if outcome is not None and outcome.value is not None:
             if now >= outcome.usable_until:
-                return Gone
+                return GONE
             if demand is not None and outcome.usable_until - now < demand:
                 raise rules.too_short(decision.flight.slot, demand, outcome.usable_until - now)
             return outcome.value
@@ -204,7 +224,7 @@ class Engine:
             return decision.held
         if outcome is not None and outcome.error is not None:
             raise outcome.error.fresh()
-        return Gone
+        return GONE
 
     # -- flights -------------------------------------------------------------------------------------------------------
 
@@ -212,8 +232,8 @@ class Engine:
         if flight.deadline is None or now < flight.deadline:
             return
         seconds = flight.slot.timeout
-        self._finish(flight, IssuerUnavailable(f"no answer within {seconds:g} s", profile=flight.slot.profile))
-        if flight.worker is not None:
+        ended = self._finish(flight, IssuerUnavailable(f"no answer within {seconds:g} s", profile=flight.slot.profile))
+        if ended and flight.worker is not None:
             self._workers.abandon(flight.worker)
 
     def _launch(self, flight: Flight, *, needed: bool) -> None:
@@ -245,22 +265,26 @@ class Engine:
             )
         self._finish(flight, result)
 
-    def _finish(self, flight: Flight, result: Loaded | CredbrokerError) -> None:
+    def _finish(self, flight: Flight, result: Loaded | CredbrokerError) -> bool:
+        """End the flight with what it brought. False: it had ended before, and this result is nobody's."""
         slot = flight.slot
-        stored, due = False, math.inf
+        news, due = False, math.inf
         with self._lock:
             self._running.discard(flight)
             if flight.outcome is not None:
-                return
+                return False
             if slot.flight is not flight or not slot.live:
                 outcome = Outcome(outdated=True)
             else:
                 slot.flight = None
                 now = self.clock.elapsed()
+                before = slot.held[0]
                 with self._noting(slot):
                     if isinstance(result, Loaded):
                         outcome = rules.took(slot, flight, result, now, self._jitter)
-                        stored = outcome.value is result.value
+                        # A static secret that reads the same again is no news to anybody.
+                        same = before is not None and before.fingerprint == result.value.fingerprint
+                        news = outcome.value is result.value and not same
                     else:
                         outcome = rules.failed(slot, result, now, self._jitter)
                 due = slot.held[1] if slot.failures == 0 else slot.retry_at
@@ -268,17 +292,18 @@ class Engine:
             flight.end(outcome)
         self._tell_retired()
         if outcome.outdated:
-            return
+            return True
         if self._refresher is not None:
             self._refresher.schedule(slot, due)
-        if stored and outcome.value is not None:
+        if news and outcome.value is not None:
             self._push(slot, outcome.value)
+        return True
 
     def _push(self, slot: Slot, value: Credential) -> None:
-        for listener in list(slot.listeners):
+        for listener in slot.listeners:
             try:
                 listener.refreshed(value)
-            except Exception as error:  # noqa: BLE001 - a caller's callback cannot stop the refresh
+            except BaseException as error:  # noqa: BLE001 - a caller's callback cannot stop the refresh, whatever it raises
                 logger.warning("a callback of on_refresh failed with %s", type(error).__name__)
 
     # -- invalidate ----------------------------------------------------------------------------------------------------
@@ -292,6 +317,8 @@ class Engine:
         with self._lock, self._noting(slot):
             again = rules.refused(slot, value, self.clock.elapsed())
         self._tell_retired()
+        if self._refresher is not None and slot.listeners:
+            self._refresher.schedule(slot, -math.inf)
         return again
 
     # -- background ----------------------------------------------------------------------------------------------------

@@ -53,18 +53,18 @@ class Flight:
     Neither a cancelled coroutine nor a thread that gave up ends it: each waiter waits on something of its own.
     """
 
-    __slots__ = ("_done", "_fans", "_lock", "claimed", "deadline", "for_demand", "outcome", "slot", "worker")
+    __slots__ = ("_done", "_fans", "_lock", "claimed", "deadline", "demand", "outcome", "slot", "worker")
 
-    def __init__(self, slot: Slot, *, for_demand: bool = False) -> None:
+    def __init__(self, slot: Slot, *, demand: float | None = None) -> None:
         self.slot = slot
-        self.for_demand = for_demand
-        """Made because a caller demanded more life than the held value has, not because that value was due."""
+        self.demand = demand
+        """Seconds of usable life that a caller demanded and the held value has not; None: made for another reason."""
         self.claimed = False
         self.deadline: float | None = None
         """Elapsed seconds at which it ends whatever the provider does; None until somebody runs it."""
         self.worker: Worker | None = None
         self.outcome: Outcome | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._done = threading.Event()
         self._fans: dict[asyncio.AbstractEventLoop, _Fan] = {}
 

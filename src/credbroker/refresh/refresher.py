@@ -5,10 +5,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING
 
+from credbroker.refresh import rules
 from credbroker.refresh.slot import Slot
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("credbroker.refresh")
 
+_FEW = 4096  # entries, above which those of retired slots are swept out
 LONGEST_SLEEP = 15.0
 """Sleeping does not count the time that the machine was suspended; so it looks up this often."""
 
@@ -26,6 +29,7 @@ class Refresher:
     def __init__(self, engine: Engine) -> None:
         self._engine = weakref.ref(engine)
         self._due: list[tuple[float, int, weakref.ref[Slot]]] = []
+        self._most = _FEW
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._running = False
@@ -34,8 +38,12 @@ class Refresher:
     def schedule(self, slot: Slot, at: float) -> None:
         """Look at ``slot`` at the elapsed instant ``at``. The thread starts with the first of these."""
         with self._changed:
-            if self._stopped:
+            if self._stopped or sys.is_finalizing():
                 return
+            if len(self._due) > self._most:
+                self._due = [entry for entry in self._due if (known := entry[2]()) is not None and known.live]
+                heapq.heapify(self._due)
+                self._most = max(_FEW, 2 * len(self._due))
             heapq.heappush(self._due, (at, next(self._order), weakref.ref(slot)))
             if self._running:
                 self._changed.notify()
@@ -66,7 +74,8 @@ class Refresher:
         now = engine.clock.elapsed()
         for slot in self._take(now):
             engine.refresh_in_background(slot)
-            self._again(engine, slot, now)
+            if rules.is_due(slot, now):
+                self.schedule(slot, now + 1.0)  # it could not start; one that runs schedules its own next instant
         del engine
         with self._changed:
             if self._stopped or not self._due:
@@ -83,11 +92,6 @@ class Refresher:
                 if slot is not None and slot.live:
                     taken.append(slot)
         return taken
-
-    def _again(self, engine: Engine, slot: Slot, now: float) -> None:
-        """A refresh that could not start is looked at again; one that runs schedules its own next instant when it ends."""
-        if slot.live and slot.wanted and slot.flight is None and slot.instants is not None and slot.held[1] <= now:
-            self.schedule(slot, max(slot.retry_at, now + 1.0))
 
 
 def _run(refresher: Refresher) -> None:

@@ -61,15 +61,17 @@ def _demanded(slot: Slot, now: float, demand: float, left: float, full: float) -
         raise too_short(slot, demand, left)
     if slot.flight is None:
         _raise_remembered(slot, now)
-        slot.flight = Flight(slot, for_demand=True)
+        slot.flight = Flight(slot, demand=demand)
     return Wait(slot.flight)
 
 
 def is_due(slot: Slot, now: float) -> bool:
-    """Whether the background is to refresh it: its value is used, is stale, and nobody is at it."""
+    """Whether the background is to issue for it: its value is used and stale, or lost to a listener, and nobody is at it."""
     if not slot.live or slot.flight is not None or now < slot.retry_at:
         return False
-    return slot.wanted and slot.held is not NOTHING and now >= slot.held[1]
+    if slot.held is NOTHING:
+        return slot.issued and bool(slot.listeners)
+    return slot.wanted and now >= slot.held[1]
 
 
 def took(slot: Slot, flight: Flight, loaded: Loaded, now: float, jitter: Jitter) -> Outcome:
@@ -81,22 +83,26 @@ def took(slot: Slot, flight: Flight, loaded: Loaded, now: float, jitter: Jitter)
         fresh = policy.instants(loaded.sent, loaded.lifetime, jitter())
     if now >= fresh.usable_until:
         return failed(slot, InsufficientLifetime("the credential is over on arrival", profile=slot.profile), now, jitter)
+    if flight.demand is not None and fresh.usable_until - now < flight.demand:
+        # The issuer has nothing that lives as long: asking again at once would only be answered the same.
+        slot.too_short += 1
+        slot.too_short_until = now + policy.retry_delay(slot.too_short, jitter())
+    else:
+        slot.too_short, slot.too_short_until = 0, -math.inf
     if held is not None and old is not None and now < old.usable_until < math.inf:
         same = held.fingerprint == value.fingerprint
         no_gain = fresh.over_at <= old.over_at + (1.0 if same else 0.0)
-        if flight.for_demand and no_gain:
-            # The issuer has nothing that lives longer: asking again at once would only be answered the same.
-            slot.too_short += 1
-            slot.too_short_until = now + policy.retry_delay(slot.too_short, jitter())
+        if no_gain and flight.demand is not None:
             return Outcome(value=held, usable_until=old.usable_until)
-        if same and no_gain:
+        if no_gain and same:
             # A metadata server hands out what it holds until that is nearly over: keep its instants, ask again later.
-            slot.failures += 1
-            slot.retry_at = now + policy.retry_delay(slot.failures, jitter(), life_left=old.usable_until - now)
+            failures = slot.failures + 1
+            slot.succeed()
+            slot.failures = failures
+            slot.retry_at = now + policy.retry_delay(failures, jitter(), life_left=old.usable_until - now)
             return Outcome(value=held, usable_until=old.usable_until)
     slot.refused_served = slot.refused is not None and value.fingerprint == slot.refused
     slot.succeed()
-    slot.too_short, slot.too_short_until = 0, -math.inf
     slot.hold(value, fresh)
     return Outcome(value=value, usable_until=fresh.usable_until)
 
@@ -112,7 +118,7 @@ def failed(slot: Slot, error: CredbrokerError, now: float, jitter: Jitter) -> Ou
     delay = policy.retry_delay(
         slot.failures, jitter(), life_left=left, retry_after=retry_after, once_early=not slot.retry_after_spent
     )
-    slot.retry_after_spent = retry_after is not None and left > 0 and delay < retry_after
+    slot.retry_after_spent = retry_after is not None and left > 0 and delay < min(retry_after, policy.LONGEST_RETRY_AFTER)
     slot.retry_at = now + delay
     return Outcome(error=error)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from credbroker.credentials import Credential
 from credbroker.errors import CredbrokerError
@@ -30,6 +29,14 @@ class Loaded:
     reread: float
 
 
+class Listener(Protocol):
+    """Somebody who is told of each new value of a slot, and finds the next slot when this one is retired."""
+
+    def refreshed(self, value: Credential) -> None: ...
+
+    def reattach(self) -> None: ...
+
+
 class Slot:
     """What is held for one key. ``held`` and ``used`` are the hit path; all else belongs to the engine's lock.
 
@@ -48,6 +55,7 @@ class Slot:
         "invalidate_after",
         "invalidated_at",
         "invalidation_gap",
+        "issued",
         "key",
         "listeners",
         "live",
@@ -79,9 +87,12 @@ class Slot:
         self.load = load
         self.timeout = timeout
         self.asked = asked
-        """The latest request for this key: what differs between equal keys (a run id) goes to the audit with it."""
+        """Who caused the latest issue: what differs between equal keys (a run id) goes to the audit with it."""
         self.live = load is not None
-        self.listeners: WeakSet[Any] = WeakSet()
+        self.listeners: tuple[Listener, ...] = ()
+        """Replaced as a whole under the lock, never changed: it is read without one."""
+        self.issued = False
+        """Whether a value was ever held here: nothing is issued before somebody gets."""
 
         self.held: Held = NOTHING
         self.instants: Instants | None = None
@@ -109,13 +120,14 @@ class Slot:
     @property
     def wanted(self) -> bool:
         """Whether anybody has used the value since it was issued, or waits to be told of the next one."""
-        return self.used or self.used_before or len(self.listeners) > 0
+        return self.used or self.used_before or bool(self.listeners)
 
     def usable(self, now: float) -> bool:
         return self.instants is not None and self.held is not NOTHING and now < self.instants.usable_until
 
     def hold(self, value: Credential, instants: Instants) -> None:
         self.instants = instants
+        self.issued = True
         self.used = self.used_before = False
         self.held = (value, instants.refresh_at)
 

@@ -6,11 +6,17 @@ keep the process alive, and it refuses work from then on.
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 
+logger = logging.getLogger("credbroker.refresh")
+
 LIMIT = 8
+MOST_ABANDONED = 56
+"""Hung threads that are replaced. Beyond that they count as workers again: a process is not to be filled with threads."""
 IDLE = 10.0  # seconds after which a thread without work ends
 
 
@@ -29,12 +35,15 @@ class Workers:
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._threads = 0
+        self._abandoned = 0
         self._idle = 0
         self._queue: deque[Callable[[Worker], None]] = deque()
         self._ready = threading.Condition()
 
     def submit(self, work: Callable[[Worker], None]) -> bool:
         """Queue it. False, and nothing queued, if no thread runs and none can be started (limits, interpreter exit)."""
+        if sys.is_finalizing():
+            return False  # the interpreter ends: threads do not run any more, and exit waits for nothing
         with self._ready:
             self._queue.append(work)
             if self._idle >= len(self._queue):
@@ -49,9 +58,10 @@ class Workers:
     def abandon(self, worker: Worker) -> None:
         """Its flight ended without it: let another thread take its place, so that a hung provider starves nobody."""
         with self._ready:
-            if worker.abandoned:
+            if worker.abandoned or self._abandoned >= MOST_ABANDONED:
                 return
             worker.abandoned = True
+            self._abandoned += 1
             self._threads -= 1
             if self._queue:
                 self._start()
@@ -66,9 +76,12 @@ class Workers:
             return False
         return True
 
-    def take(self) -> Callable[[Worker], None] | None:
-        """The next piece of work; None after a while without any, and the thread is no longer counted."""
+    def take(self, worker: Worker) -> Callable[[Worker], None] | None:
+        """The next piece of work; None where the thread is to end: after a while without any, or once abandoned."""
         with self._ready:
+            if worker.abandoned:
+                self._abandoned -= 1
+                return None
             self._idle += 1
             try:
                 if not self._queue and not self._ready.wait_for(lambda: self._queue, timeout=IDLE):
@@ -80,9 +93,13 @@ class Workers:
 
 
 def _run(workers: Workers, worker: Worker) -> None:
-    while not worker.abandoned:
-        work = workers.take()
+    while True:
+        work = workers.take(worker)
         if work is None:
             return
-        work(worker)
-        del work  # an idle thread keeps no broker alive
+        try:
+            work(worker)
+        except BaseException as error:  # noqa: BLE001 - a thread that dies uncounted would be missing for good
+            logger.warning("a worker met %s and goes on", type(error).__name__)
+        finally:
+            del work  # an idle thread keeps no broker alive

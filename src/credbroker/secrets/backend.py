@@ -31,16 +31,18 @@ class Backend(Protocol):
 
 
 def lookup(place: str, text: str, field: str | None) -> Lookup:
-    """The result for the text that stands at ``place``; of a JSON object, ``field`` picks its member.
+    """The result for the text that stands at ``place``; ``field`` picks a member of the JSON object that it must be then.
 
-    Any other text is the field itself: a variable or a single file is usually made from one key of a Kubernetes Secret.
+    Any other text has no fields: taken whole, it would be both the id and the secret of a client that names two of them.
     """
     text = stripped(text)
     if not text:
         return Lookup(place, reason="it is empty")
-    members = _members(text) if field is not None else None
-    if members is None or field is None:
+    if field is None:
         return Lookup(place, SecretStr(text))
+    members = _members(text)
+    if members is None:
+        return Lookup(place, reason=f"it is no JSON object, of which 'field: {field}' could pick")
     value = members.get(field)
     if not isinstance(value, str) or not value:
         return Lookup(place, reason=f"its JSON has no text under {field!r}")

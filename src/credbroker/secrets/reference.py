@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, model_validator
 
 from credbroker.errors import ConfigurationError
 
@@ -33,19 +33,42 @@ class SecretReference(BaseModel):
     field: str | None = None
     next: str | None = None
     engine: Literal["dynamic"] | None = None
+    _where: str = PrivateAttr(default="")
 
     @model_validator(mode="before")
     @classmethod
     def _check(cls, data: object) -> object:
         # Before pydantic looks at a single field: its own errors carry the input, which may be a secret (pydantic #7461).
-        if not isinstance(data, SecretReference):
-            _check_shape(data)
+        fault = None if isinstance(data, SecretReference) else _fault(data)
+        if fault is not None:
+            del data  # a traceback keeps each frame's variables
+            raise ConfigurationError(fault)
         return data
+
+    @property
+    def where(self) -> str:
+        """File, line and field where it stands, for errors; empty where it was made by a program. It makes no difference."""
+        return self._where
+
+    def placed(self, where: str) -> SecretReference:
+        """The same reference, that knows where it stands."""
+        placed = self.model_copy()
+        placed._where = where  # noqa: SLF001 - its own class
+        return placed
+
+    def __eq__(self, other: object) -> bool:
+        # Pydantic's own compares private attributes too.
+        return isinstance(other, SecretReference) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((self.secret_ref, self.field, self.next, self.engine))
 
     @property
     def successor(self) -> SecretReference | None:
         """The reference to the second valid secret (the same field of it), or None where there is no rotation."""
-        return None if self.next is None else SecretReference(secret_ref=self.next, field=self.field, engine=self.engine)
+        if self.next is None:
+            return None
+        return SecretReference(secret_ref=self.next, field=self.field, engine=self.engine).placed(self._where)
 
     def resolve(self) -> SecretStr:
         """The secret's value now: the environment variable in upper snake case, then the file below ``/var/run/secrets``.
@@ -61,23 +84,27 @@ class SecretReference(BaseModel):
         return self.secret_ref if self.field is None else f"{self.secret_ref}.{self.field}"
 
 
-def _check_shape(data: object) -> None:
+def _fault(data: object) -> str | None:
+    """What is wrong with ``data`` as a reference, or None."""
     if isinstance(data, str):
-        raise ConfigurationError(f"holds a literal where a reference belongs: {_REMEDY}")
+        return f"holds a literal where a reference belongs: {_REMEDY}"
     if not isinstance(data, Mapping):
-        raise ConfigurationError(f"must be a reference to a secret: {_REMEDY}")
+        return f"must be a reference to a secret: {_REMEDY}"
     if any(key not in _KEYS for key in data):
         # The key is not shown: {hunter2} is YAML for {hunter2: null}.
-        raise ConfigurationError(f"has an unknown key: a reference has {', '.join(_KEYS)} only; {_REMEDY}")
+        return f"has an unknown key: a reference has {', '.join(_KEYS)} only; {_REMEDY}"
     if "secret_ref" not in data:
-        raise ConfigurationError(f"has no secret_ref: {_REMEDY}")
+        return f"has no secret_ref: {_REMEDY}"
+    return _fault_of_names(data)
+
+
+def _fault_of_names(data: Mapping[str, object]) -> str | None:
     for key, pattern in (("secret_ref", _NAME), ("next", _NAME), ("field", _FIELD)):
         value = data.get(key)
         if value is None and key != "secret_ref":
             continue
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise ConfigurationError(f"has a {key} that is no legal name (letters, digits, '-', '_'; not shown): {_REMEDY}")
+            return f"has a {key} that is no legal name (letters, digits, '-', '_'; not shown): {_REMEDY}"
     if data.get("next") is not None and data["next"] == data["secret_ref"]:
-        raise ConfigurationError("names the same secret as secret_ref and as next: during a rotation there are two")
-    if data.get("engine") not in (None, "dynamic"):
-        raise ConfigurationError("has an engine that is not 'dynamic'")
+        return "names the same secret as secret_ref and as next: during a rotation there are two"
+    return None if data.get("engine") in (None, "dynamic") else "has an engine that is not 'dynamic'"

@@ -28,18 +28,26 @@ class Resolver:
         Raises ``SecretNotFound``, which names every place that was tried, and ``ConfigurationError`` for a backend or an
         engine that cannot be used. ``reference.successor`` is a reference of its own: this never falls back to it.
         """
+        name = f"{reference.where}: secret {str(reference)!r}" if reference.where else f"secret {str(reference)!r}"
         if reference.engine is not None:
-            raise ConfigurationError(
-                f"secret {reference.secret_ref!r}: 'engine: {reference.engine}' is not supported by this version yet"
-            )
+            raise ConfigurationError(f"{name}: 'engine: {reference.engine}' is not supported by this version yet")
         tried: list[str] = []
         for backend in self._backends:
-            result = backend.look(reference)
-            if result.secret is not None:
-                return result.secret
-            tried.append(str(result))
+            refusal: str
+            try:
+                result = backend.look(reference)
+            except ConfigurationError as error:
+                refusal = error.message
+            else:
+                if result.secret is not None:
+                    return result.secret
+                tried.append(str(result))
+                continue
+            raise ConfigurationError(f"{name} not found: tried {', then '.join([*tried, refusal])}")
+        if not tried:
+            raise SecretNotFound(f"{name} not found: tried nothing: no backend is set")
         raise SecretNotFound(
-            f"secret {str(reference)!r} not found: tried {', then '.join(tried) or 'nothing: no backend is set'}"
+            f"{name} not found: tried {', then '.join(tried)}: create it in one of these places, or correct its name"
         )
 
 

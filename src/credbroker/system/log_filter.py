@@ -6,6 +6,8 @@ import logging
 import threading
 from typing import Any
 
+from credbroker.system.process import in_forked_child
+
 _TALKATIVE = frozenset(
     {
         "aiobotocore",
@@ -32,6 +34,14 @@ def _emptied(*args: Any, **kwargs: Any) -> logging.LogRecord:
     if record.levelno <= logging.DEBUG and record.name.partition(".")[0] in _TALKATIVE:
         record.msg, record.args, record.exc_info = "withheld by credbroker: it may hold a secret", (), None
     return record
+
+
+def _new_lock() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it at the fork
+    _lock = threading.Lock()
+
+
+in_forked_child(_new_lock)
 
 
 def install() -> None:

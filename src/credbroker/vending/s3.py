@@ -101,7 +101,8 @@ def _escaped(location: Location, *, escapes: bool) -> str:
             raise ConfigurationError(f"{location} has U+{ord(character):04X}: STS takes nothing above U+00FF in a policy")
     if not escapes and _WILDCARD.search(prefix):
         raise ConfigurationError(
-            f"{location} has '$', '*' or '?', which this store cannot tell from wildcards (policy_escapes: true, if it knows '${{*}}')"
+            f"{location} has '$', '*' or '?', which this store cannot tell from wildcards "
+            "(policy_escapes: true, if it knows '${*}')"
         )
     # In one pass: escaping them one after the other would escape the "$" of an escape.
     return _WILDCARD.sub(lambda found: f"${{{found.group()}}}", prefix)

@@ -18,13 +18,12 @@ from pydantic import SecretStr
 
 from credbroker.errors import ConfigurationError, MalformedResponse
 from credbroker.location import Location, covering
+from credbroker.wire.visible import VISIBLE
 
 _KEY_ID, _SECRET, _TOKEN = "s3.access-key-id", "s3.secret-access-key", "s3.session-token"
 _EXPIRY = "s3.session-token-expires-at-ms"
 _S3_SCHEMES = ("s3", "s3a", "s3n")
 _OTHER_STORES = {"gs": "gcs.oauth2.token", "abfss": "adls.sas-token"}
-# They become header values: no space, no line break, nothing beyond ASCII.
-_VISIBLE = re.compile(r"[!-~]{1,16384}")
 _REGION = re.compile(r"[a-z0-9-]{1,64}")
 # Milliseconds from 2001 to 2286: what lies outside is seconds, microseconds or garbage.
 _EARLIEST_MS, _LATEST_MS = 10**12, 10**13
@@ -159,14 +158,14 @@ def _keys(config: Mapping[str, Any], prefix: Location) -> VendedKeys | None:
         text = config.get(name)
         if text is None and name == _TOKEN:
             raise MalformedResponse("the catalog vends a key pair without a session token: it neither ends nor is narrowed")
-        if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
+        if not isinstance(text, str) or not VISIBLE.fullmatch(text):
             raise MalformedResponse(f"the catalog vends an incomplete or unreadable set of keys ({name})")
         texts[name] = text
     region = config.get("s3.region", config.get("client.region"))
     endpoint = config.get("s3.endpoint")
     if region is not None and not (isinstance(region, str) and _REGION.fullmatch(region)):
         raise MalformedResponse("the catalog vends a region that is none")
-    if endpoint is not None and not (isinstance(endpoint, str) and _VISIBLE.fullmatch(endpoint)):
+    if endpoint is not None and not (isinstance(endpoint, str) and VISIBLE.fullmatch(endpoint)):
         raise MalformedResponse("the catalog vends an endpoint that is no URL")
     return VendedKeys(
         prefix=prefix,

@@ -55,7 +55,9 @@ def test_a_merge_key_brings_in_what_is_not_there() -> None:
 
 
 def test_what_a_map_says_itself_wins_over_what_is_merged_and_the_earlier_of_two_merged_maps_wins() -> None:
-    tree = read("base: &base {a: 1, b: 1}\nmore: &more {a: 2, c: 2}\nx:\n  b: 3\n  <<: [*base, *more]\ny:\n  <<: *base\n  a: 4")
+    tree = read(
+        "base: &base {a: 1, b: 1}\nmore: &more {a: 2, c: 2}\nx:\n  b: 3\n  <<: [*base, *more]\ny:\n  <<: *base\n  a: 4"
+    )
     assert tree.at(("x",)).plain() == {"a": 1, "b": 3, "c": 2}
     assert tree.at(("y",)).plain() == {"a": 4, "b": 1}
 

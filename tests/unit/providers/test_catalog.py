@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -189,7 +190,7 @@ def test_a_table_is_loaded_with_delegation_and_its_keys_are_handed_on() -> None:
         assert request.method == "GET"
         assert request.headers["Authorization"] == "Bearer token-1"
         assert request.headers["X-Iceberg-Access-Delegation"] == "vended-credentials"
-    assert catalog.options[0] == {"timeout": 7.5, "allow_insecure": False, "on_connection": print}
+    assert catalog.options[0] == {"timeout": 7.4, "allow_insecure": False, "on_connection": print}
     keys = s3(value)
     assert (keys.access_key_id, keys.region, keys.endpoint) == ("ASIAMADEUP", "eu-west-1", None)
     assert keys.secret_access_key.get_secret_value() == "vended-secret"
@@ -336,8 +337,10 @@ def test_a_prefix_outside_of_the_profiles_locations_is_refused(settings: dict[st
         FakeCatalog(credentials={"storage-credentials": [vended(prefix)]}),
         FakeCatalog(table=loaded(vended(), location=prefix)),
     ):
-        with pytest.raises(MalformedResponse, match="outside of what its profile allows"):
+        with pytest.raises(MalformedResponse, match="outside of what its profile allows") as caught:
             issue(catalog, bounded)
+        field = "catalogs.production.locations" if "locations" in settings else "storage.lake.locations"
+        assert str(caught.value).endswith(f"add it to {field}")
 
 
 def test_without_locations_the_catalog_is_believed() -> None:
@@ -387,6 +390,8 @@ def test_a_vended_endpoint_is_taken_from_aws_the_catalogs_host_and_allowed_hosts
         "https://s3.eu-west-1.amazonaws.com.evil.example",
         "https://evil.s3.eu-west-1.amazonaws.com",
         "https://evilstores.example",
+        "https://evil.example\\.stores.example",
+        "https://evil.example%2f.stores.example",
         "https://catalog.example.evil.example",
         "https://catalog.example@evil.example",
         "http://catalog.example",
@@ -402,6 +407,31 @@ def test_any_other_vended_endpoint_is_refused(endpoint: str) -> None:
     allowing = profile(allowed_hosts=("store.internal", "*.stores.example"))
     with pytest.raises(MalformedResponse, match="endpoint"):
         issue(FakeCatalog(table=loaded(vended(endpoint=endpoint))), allowing)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil-1.us-east-1.elb.amazonaws.com",
+        "abc.execute-api.eu-west-1.amazonaws.com",
+        "ec2-1-2-3-4.compute-1.amazonaws.com",
+        "ec2-1-2-3-4.compute-1.amazonaws.com.",
+        "EVIL.elb.amazonaws.com",
+        "evil.elb.cn-north-1.amazonaws.com.cn",
+        "s3.us-east-1.amazonaws.com",
+    ],
+)
+def test_a_name_below_amazonaws_that_any_customer_may_have_needs_an_entry_of_its_own(host: str) -> None:
+    answering = FakeCatalog(table=loaded(vended(endpoint=f"https://{host}")))
+    wide = ("*.amazonaws.com", "*.amazonaws.com.cn", "*.com", "*.elb.amazonaws.com")
+    with pytest.raises(MalformedResponse, match=r"does not count below amazonaws\.com"):
+        issue(answering, profile(allowed_hosts=wide))
+    assert s3(issue(answering, profile(allowed_hosts=(*wide, host)))).endpoint == f"https://{host}"
+
+
+def test_aws_s_own_endpoint_for_the_region_needs_no_entry() -> None:
+    answering = FakeCatalog(table=loaded(vended(endpoint="https://s3.eu-west-1.amazonaws.com")))
+    assert s3(issue(answering, profile(allowed_hosts=("*.amazonaws.com",)))).region == "eu-west-1"
 
 
 def test_an_end_that_is_not_stated_is_the_profiles_default_or_an_error() -> None:
@@ -443,6 +473,32 @@ def test_the_storage_profile_that_contains_the_table_serves_it(delegation: str) 
     assert ("X-Iceberg-Access-Delegation" in catalog.seen[-1].headers) == (delegation != "none")
 
 
+@pytest.mark.parametrize(
+    ("delegation", "why"),
+    [("vended-credentials", "the catalog vends nothing"), ("none", "no keys are asked of the catalog")],
+)
+def test_an_error_of_the_storage_profile_says_how_it_came_to_be_asked(delegation: str, why: str) -> None:
+    class Failing(Flight):
+        def get(self, request: CredentialRequest) -> Credential:
+            if request.kind == "storage":
+                raise IssueDenied(
+                    "no", grant_denied=True, profile="near", provider="iam_role", retry_after=timedelta(seconds=3)
+                )
+            return super().get(request)
+
+    with pytest.raises(IssueDenied) as caught:
+        issue(
+            FakeCatalog(table=loaded()),
+            profile(storage=(storage("near", "s3://lake/wh"),), access_delegation=delegation),
+            Failing(),
+        )
+    assert str(caught.value) == f"{why} for sales.eu.orders; its storage profile 'near' is used: no"
+    arrived = pickle.loads(pickle.dumps(caught.value))
+    assert (str(arrived), arrived.args) == (str(caught.value), caught.value.args)
+    assert (arrived.profile, arrived.provider, arrived.grant_denied) == ("near", "iam_role", True)
+    assert arrived.retry_after == timedelta(seconds=3)
+
+
 def test_without_delegation_the_credentials_route_is_not_asked() -> None:
     catalog = FakeCatalog(credentials={"storage-credentials": [vended()]})
     flight = Flight(storage=FROM_STORAGE)
@@ -466,7 +522,7 @@ def test_no_storage_profile_for_the_table_lists_what_there_is(stores: tuple[Stor
         ({"type": "glue"}, "'glue' is not supported by this version"),
         ({"type": "s3tables"}, "'s3tables' is not supported by this version"),
         ({"type": "sql"}, "BrokerSqlCatalog"),
-        ({"type": "hive"}, "not known"),
+        ({"type": "hive"}, "'hive' is not supported by this version"),
         ({"access_delegation": "remote-signing"}, "'remote-signing' is not supported"),
         ({"uri": None}, "uri is missing"),
         ({"uri": "http://catalog.example"}, "uri is plain http"),

@@ -135,7 +135,7 @@ def test_the_role_is_assumed_for_exactly_the_locations_at_the_regional_endpoint(
         "Policy": compact(session_policy((SALES,), Access.READ), ()),
         "DurationSeconds": "3600",
     }
-    assert http.options == [{"timeout": 7.5, "allow_insecure": False, "on_connection": print}]
+    assert http.options == [{"timeout": 7.4, "allow_insecure": False, "on_connection": print}]
     assert (value.access_key_id, value.region, value.endpoint) == ("ASIAMADEUP", "eu-west-1", None)
     assert value.secret_access_key.get_secret_value() == "vended-secret"
     assert value.session_token is not None
@@ -289,6 +289,10 @@ def test_a_role_of_no_account_is_taken_where_the_sts_is_not_awss_own() -> None:
         ({}, {"region": None}, "region is missing"),
         ({}, {"region": "eu-west-1.evil.example/"}, "region is no AWS region"),
         ({}, {"endpoint": "http://s3.example.com"}, "endpoint is plain http"),
+        ({}, {"type": "gcs"}, "storage.lake.type is 'gcs': mode iam_role has keys for s3 only"),
+        ({}, {"type": "azure"}, "storage.lake.type is 'azure'"),
+        ({"sts_endpoint": "https://sts.example.com/?Action=x"}, {}, "sts_endpoint has a query"),
+        ({}, {"allow_insecure": True}, "allow_insecure is refused in production .*absent 'environment:'"),
         ({"unsupported": ("session_tags",)}, {}, "session_tags is not supported"),
     ],
 )
@@ -369,11 +373,22 @@ def error(code: str) -> bytes:
         (503, b"<html>canary</html>", IssuerUnavailable, "503"),
         (500, error("InternalFailure"), IssuerUnavailable, "500"),
         (418, error("canary.token.x"), IssueDenied, "HTTP 418"),
+        (403, error("SendYourKeysToEvilExample"), IssueDenied, r"role/Pipe \(HTTP 403\)"),
+        (400, error("Canary"), IssueDenied, r"\(HTTP 400\)"),
         (404, b"canary", IssueDenied, "HTTP 404"),
         (200, b"", MalformedResponse, "STS"),
         (200, b"canary", MalformedResponse, "STS"),
         (200, b"<a><b>canary</b></a>", MalformedResponse, "STS"),
         (200, ANSWER.replace("<SessionToken>vended-token</SessionToken>", "").encode(), MalformedResponse, "full set"),
+        (
+            200,
+            ANSWER.replace("vended-token", "vended-token&#13;&#10;X-Evil: 1").encode(),
+            MalformedResponse,
+            "visible ASCII",
+        ),
+        (200, ANSWER.replace("vended-secret", "vended secret").encode(), MalformedResponse, "visible ASCII"),
+        (200, ANSWER.replace("ASIAMADEUP", "ASIAé").encode(), MalformedResponse, "visible ASCII"),
+        (200, ANSWER.replace("vended-token", "x" * 16_385).encode(), MalformedResponse, "visible ASCII"),
         (200, ANSWER.replace("2026-11-22T21:00:00Z", "canary").encode(), MalformedResponse, "STS"),
         (200, ANSWER.replace("<Expiration>2026-11-22T21:00:00Z</Expiration>", "").encode(), MalformedResponse, "full set"),
     ],
@@ -383,10 +398,19 @@ def test_each_answer_has_its_error_and_none_repeats_it(
 ) -> None:
     with pytest.raises(raised, match=named) as caught:
         issue(http=FakeHttp(status=status, body=body))
-    for secret in ("canary", "base-secret", "base-token", "vended"):
+    for secret in ("canary", "Canary", "SendYourKeys", "base-secret", "base-token", "vended"):
         assert secret not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(503, b""), (429, b""), (400, error("Throttling")), (200, b"canary"), (200, ANSWER[:-150].encode())]
+)
+def test_an_answer_that_cannot_be_used_names_the_host_and_the_field_that_chose_it(status: int, body: bytes) -> None:
+    own = profile(credentials={"sts_endpoint": "https://sts.example:8443/path"})
+    with pytest.raises((IssuerUnavailable, MalformedResponse), match=r"STS at sts\.example .*credentials\.sts_endpoint"):
+        issue(of=own, http=FakeHttp(status=status, body=body))
 
 
 @pytest.mark.parametrize(("code", "withdrawn"), [("AccessDenied", True), ("ExpiredToken", False), ("SomethingElse", False)])

@@ -202,7 +202,7 @@ def test_the_flight_s_time_and_the_profile_s_insecurity_are_handed_to_the_transp
 
     profile = replace(PROFILE, production=False, allow_insecure=True)
     OAuth2Provider().issue(REQUEST, replace(_context(Http(), profile), on_connection=note))
-    assert told == {"timeout": 7.5, "allow_insecure": True, "on_connection": note}
+    assert told == {"timeout": 7.4, "allow_insecure": True, "on_connection": note}
 
 
 # ------------------------------------------------------------------------------------------------------------- the token
@@ -421,12 +421,15 @@ def test_an_authentication_method_that_is_not_known_names_those_that_are(method:
 )
 def test_every_role_at_once_is_refused_in_production_only(change: dict[str, Any], field: str) -> None:
     profile = replace(PROFILE, credentials=replace(SETTINGS, **change))
-    assert f"credentials.{field} asks for PRINCIPAL_ROLE:ALL" in _plan(profile)
+    fault = _plan(profile)
+    assert f"credentials.{field} asks for PRINCIPAL_ROLE:ALL, refused in production" in fault
+    assert "an absent 'environment:'" in fault
     OAuth2Provider().plan(REQUEST, replace(profile, production=False))
 
 
 def test_every_role_at_once_is_refused_to_a_caller_in_production() -> None:
-    assert "PRINCIPAL_ROLE:ALL" in _plan(PROFILE, replace(REQUEST, scopes=frozenset({"PRINCIPAL_ROLE:ALL"})))
+    fault = _plan(PROFILE, replace(REQUEST, scopes=frozenset({"PRINCIPAL_ROLE:ALL"})))
+    assert "PRINCIPAL_ROLE:ALL is refused in production (which an absent 'environment:' means)" in fault
 
 
 def test_a_storage_profile_has_no_use_for_a_token() -> None:

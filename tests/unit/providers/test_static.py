@@ -185,7 +185,8 @@ def test_static_keys_need_to_be_allowed_as_unscoped() -> None:
 
 
 def test_static_keys_are_refused_in_production() -> None:
-    assert "refused for storage in production" in _plan(replace(STORAGE, production=True))
+    fault = _plan(replace(STORAGE, production=True))
+    assert "refused for storage in production (which an absent 'environment:' means)" in fault
 
 
 def test_static_keys_are_for_s3_only() -> None:

@@ -280,7 +280,7 @@ catalogs:
         assert isinstance(made, BrokerRestCatalog)
         assert (made.name, again.name) == ("production", "other")
         assert made._binding.access == "read_write"
-        assert made._binding.broker._core is again._binding.broker._core
+        assert made._binding.broker._brokerage is again._binding.broker._brokerage
         assert CANARY not in repr(made.properties)
         assert [request.path for request in server.asked].count("/v1/oauth/tokens") == 1
         assert CANARY.encode() not in pickle.dumps(made.load_table("sales.orders"))

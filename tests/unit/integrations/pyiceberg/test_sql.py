@@ -156,7 +156,7 @@ def test_a_database_by_reference_is_shown_by_nobody(desk: Desk, store: FolderAsS
 
 @pytest.mark.parametrize("uri", [f"not a url {CANARY}", f"sqlite://user:{CANARY}@host/", f"nothing-known://{CANARY}@host/"])
 def test_a_uri_that_is_none_is_an_error_without_it(desk: Desk, uri: str) -> None:
-    desk.broker._core.context.secrets.known["database-uri"] = uri  # type: ignore[attr-defined]
+    desk.broker._brokerage.context.secrets.known["database-uri"] = uri  # type: ignore[attr-defined]
     with pytest.raises(ConfigurationError, match=r"catalogs\.vault\.uri is no database URL") as error:
         load_catalog(desk.broker, "vault")
     assert CANARY not in str(error.value)

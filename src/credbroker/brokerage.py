@@ -1,7 +1,8 @@
-"""Core: what all views of one broker share, and the way from a request to its slot."""
+"""Brokerage: what all views of one broker share, and the way from a request to its slot."""
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,9 +15,9 @@ from credbroker.context import NO_CLOCK, Context
 from credbroker.credentials import Credential
 from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError, CredbrokerError
 from credbroker.issuing import issue
-from credbroker.profile import Profile, StorageProfile
+from credbroker.profile import CatalogProfile, Profile, StorageProfile
 from credbroker.providers.requirements import misconfigured
-from credbroker.refresh.engine import Engine, Gone
+from credbroker.refresh.engine import GONE, Engine
 from credbroker.refresh.flight import Flight
 from credbroker.refresh.slot import Loaded, Slot
 from credbroker.request import CredentialRequest, Kind
@@ -29,19 +30,19 @@ if TYPE_CHECKING:
 _SECTIONS: dict[Kind, str] = {"catalog": "catalogs", "table": "catalogs", "storage": "storage", "compute": "compute"}
 
 
-class Core:
+class Brokerage:
     """One configuration's profiles, providers, context, audit trail and engine."""
 
     def __init__(self, platform: Platform, given: Mapping[str, providers.Provider] | None, context: Context | None) -> None:
         self.platform = platform
-        self.reference = attachment.Reference(uuid.uuid4().hex, tuple(platform.paths), platform.fingerprint)
-        self.ambient = context is None
+        self.reference = attachment.Reference(uuid.uuid4().hex, attachment.absolute(platform.paths), platform.fingerprint)
         context = _real_context(platform) if context is None else context
         self.injected_clock = context.clock is not NO_CLOCK
         self.context = context if self.injected_clock else replace(context, clock=SystemClock())
         self.trail = self._trail()
         self._providers: dict[str, providers.Provider] = dict(given or {})
         self._fingerprints: dict[tuple[str, str], str] = {}
+        self._chains = threading.local()
         self._closed = False
         self.engine = Engine(self.context.clock, background=not self.injected_clock, on_retired=self._retired)
         log_filter.install()
@@ -51,7 +52,7 @@ class Core:
         audit = self.platform.audit
         return Trail(
             self.context.clock,
-            LogSink() if audit.enabled else None,
+            LogSink(always=audit.required) if audit.enabled else None,
             include=audit.include,
             required=audit.required,
             environment=self.platform.environment,
@@ -132,6 +133,10 @@ class Core:
             mode = "catalog"
         elif isinstance(profile, StorageProfile) and profile.type == "local":
             raise misconfigured(profile, "type", "is 'local': local files need no credential")
+        elif isinstance(profile, CatalogProfile) and profile.type == "sql":
+            raise misconfigured(
+                profile, "type", "is 'sql': a database has no token; open it with load_catalog or BrokerSqlCatalog"
+            )
         elif profile.credentials is None:
             raise misconfigured(profile, "credentials", "is missing: say how its credentials are issued")
         else:
@@ -144,34 +149,39 @@ class Core:
     # -- one issue -----------------------------------------------------------------------------------------------------
 
     def _load(self, slot: Slot, flight: Flight, profile: Profile, provider: providers.Provider) -> Loaded:
-        asked: CredentialRequest = slot.asked
-        request = replace(slot.key[0], run_id=asked.run_id)  # type: ignore[index]  # the key that slot() made
+        request = _identity(slot)
 
         def get(wanted: CredentialRequest) -> Credential:
-            return self._get_inline(wanted, within=slot)
+            return self._get_inline(wanted)
 
-        return issue(
-            request,
-            profile,
-            provider,
-            context=self.context,
-            trail=self.trail,
-            deadline=flight.deadline or self.context.clock.elapsed(),
-            get=get,
-            invalidate=lambda wanted, value: self.engine.invalidate(self.slot(wanted), value),
-        )
+        # Nested issues run on one thread, one inside the other: this is the chain of them.
+        chain: list[Slot] = self._chains.__dict__.setdefault("slots", [])
+        chain.append(slot)
+        try:
+            return issue(
+                request,
+                profile,
+                provider,
+                context=self.context,
+                trail=self.trail,
+                deadline=flight.deadline or self.context.clock.elapsed(),
+                get=get,
+                invalidate=lambda wanted, value: self.engine.invalidate(self.slot(wanted), value),
+            )
+        finally:
+            chain.pop()
 
-    def _get_inline(self, request: CredentialRequest, within: Slot) -> Credential:
+    def _get_inline(self, request: CredentialRequest) -> Credential:
         while True:
             slot = self.slot(request)
-            if slot is within:
+            if slot in self._chains.__dict__.get("slots", ()):
                 raise ConfigurationError("the profile needs its own credential to issue one", profile=request.profile)
             got: Any = self.engine.get_inline(slot, request)
-            if got is not Gone:
+            if got is not GONE:
                 return got  # type: ignore[no-any-return]
 
     def _retired(self, slot: Slot, value: Credential, used: bool) -> None:
-        self.trail.usage(slot.asked, value, used=used)
+        self.trail.usage(_identity(slot), value, used=used)
 
     # -- looking in ----------------------------------------------------------------------------------------------------
 
@@ -180,7 +190,7 @@ class Core:
         now, wall = self.context.clock.elapsed(), self.context.clock.now()
         entries: list[dict[str, object]] = []
         for slot in self.engine.slots():
-            request: CredentialRequest = slot.asked
+            request = _identity(slot)
             value, instants, failure = slot.held[0], slot.instants, slot.failure
             state = instants.state(now).value if value is not None and instants is not None else "absent"
             entries.append(
@@ -190,6 +200,9 @@ class Core:
                     "locations": [str(location) for location in request.locations],
                     "table": ".".join(request.table) if request.table else None,
                     "access": request.access.value if request.access else None,
+                    "scopes": sorted(request.scopes),
+                    "audience": request.audience,
+                    "principal": request.principal,
                     "actor": request.actor,
                     "state": state,
                     "fingerprint": value.fingerprint if value is not None else None,
@@ -207,14 +220,23 @@ class Core:
         return (attach, (self.reference,))
 
 
-def attach(reference: attachment.Reference) -> Core:
-    """The broker's core of a pickled reference: this process's own, else one loaded from this process's files.
+def _identity(slot: Slot) -> CredentialRequest:
+    """What a slot is issued for: the request in its key, with the run of whoever caused the latest issue."""
+    request: CredentialRequest = slot.key[0]  # type: ignore[index]  # the key that Brokerage.slot() made
+    return replace(request, run_id=slot.asked.run_id)
+
+
+def attach(reference: attachment.Reference) -> Brokerage:
+    """The broker's brokerage of a pickled reference: this process's own, else one loaded from this process's files.
 
     Raises ``ConfigurationError`` where those files hold another configuration, or there are none.
     """
-    core = attachment.attached(reference)
-    if core is not None:
-        return core
+    with attachment.making:
+        brokerage = attachment.attached(reference)
+        return brokerage if brokerage is not None else _loaded(reference)
+
+
+def _loaded(reference: attachment.Reference) -> Brokerage:
     from credbroker.config import load_files
     from credbroker.system.environment import SystemEnvironment
 
@@ -225,7 +247,7 @@ def attach(reference: attachment.Reference) -> Core:
             f"{', '.join(paths)} is not the configuration that this credential was made by: "
             "give both processes the same file"
         )
-    return Core(platform, None, None)
+    return Brokerage(platform, None, None)
 
 
 def _real_context(platform: Platform) -> Context:

@@ -1,0 +1,94 @@
+"""What the documents show must load, compile, be there and be true."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from credbroker import Broker, errors
+from credbroker.cli.exit_codes import ExitCode
+from credbroker.refresh import policy
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+SECONDS = {"s": 1, "min": 60, "h": 3600}
+
+
+def _blocks(language: str) -> list[tuple[str, str]]:
+    fence = re.compile(rf"^ *```{language}\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+    return [(document.name, block) for document in DOCUMENTS for block in fence.findall(document.read_text())]
+
+
+def _seconds(text: str) -> float:
+    """``14 min 45 s`` as seconds."""
+    return sum(float(number) * SECONDS[unit] for number, unit in re.findall(r"([\d.]+) (s|min|h)\b", text))
+
+
+@pytest.mark.parametrize(("name", "block"), [found for found in _blocks("yaml") if found[1].startswith("version:")])
+def test_every_platform_file_in_the_documents_loads(name: str, block: str, tmp_path: Path) -> None:
+    path = tmp_path / "platform.yaml"
+    path.write_text(block)
+    with Broker.from_yaml(path) as broker:
+        data = yaml.safe_load(block)
+        for profile in data.get("storage", {}):
+            assert broker.profile("storage", profile).locations, name
+        for profile in data.get("catalogs", {}):
+            assert broker.catalog(profile).request.profile == profile
+
+
+@pytest.mark.parametrize(("name", "block"), _blocks("yaml"))
+def test_every_yaml_block_is_yaml(name: str, block: str) -> None:
+    assert isinstance(yaml.safe_load(block), dict), name
+
+
+@pytest.mark.parametrize(("name", "block"), _blocks("python"))
+def test_every_python_block_compiles(name: str, block: str) -> None:
+    compile(block, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_nobody_is_told_to_install_the_bare_name() -> None:
+    """The distribution that has the bare name on the public index is another project's: its code would see the secrets."""
+    files = [*DOCUMENTS, ROOT / "pyproject.toml", *ROOT.glob("src/**/*.py"), *ROOT.glob("benchmarks/**/*")]
+    for file in files:
+        if file.suffix in (".md", ".toml", ".py", ".txt"):
+            assert not re.search(r"install[^\n]*[\s'\"`]credbroker(?![-\w/.])", file.read_text()), file
+
+
+def test_the_instants_in_the_documents_are_those_of_the_policy() -> None:
+    rows = re.findall(r"^\| (\d+ (?:s|min|h)) \|(.+)\|$", (ROOT / "docs" / "concepts.md").read_text(), re.MULTILINE)
+    assert [row[0] for row in rows] == ["4 s", "60 s", "15 min", "1 h"]
+    for lifetime, rest in rows:
+        life = _seconds(lifetime)
+        guard, usable, window, left = (cell.strip() for cell in rest.split("|"))
+        first, last = (part if part[-1] in "snh" else f"{part} s" for part in window.split(" to "))
+        soonest, latest = policy.instants(0.0, life, 1.0), policy.instants(0.0, life, 0.0)
+        within = pytest.approx
+        assert _seconds(guard) == within(life - latest.usable_until, abs=0.01)
+        assert _seconds(usable) == within(latest.usable_until, abs=0.01)
+        assert _seconds(first) == within(soonest.refresh_at, abs=0.5)
+        assert _seconds(last) == within(latest.refresh_at, abs=0.5)
+        assert _seconds(left) == within(latest.usable_until - latest.refresh_at, abs=0.5)
+
+
+def test_every_error_has_its_row() -> None:
+    described = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE))
+    classes = {kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type)}
+    assert described == {name for name, kind in classes.items() if issubclass(kind, errors.CredbrokerError)} - {
+        "CredbrokerError"
+    }
+
+
+def test_every_exit_code_has_its_row() -> None:
+    described = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
+    assert [int(code) for code in described] == sorted(ExitCode)
