@@ -47,7 +47,7 @@ def _holds_secret(path: Path, text: str) -> bool:
         return True
     literal = _TEMPLATE.sub("", text).strip()
     key = next((step for step in reversed(path) if isinstance(step, str)), "")
-    if literal and _is_secret_key(key):
+    if literal.strip(": ") and _is_secret_key(key):
         return True
     if any(_has_password(rest) for rest in literal.split("://")[1:]):
         return True

@@ -97,7 +97,8 @@ def test_what_is_not_supported_yet_is_named() -> None:
         "private_key",
         "issuer",
     )
-    assert credentials(grant_type="client_credentials", token_endpoint_auth_method="none").unsupported == ()
+    assert credentials(grant_type="client_credentials", token_endpoint_auth_method="client_secret_post").unsupported == ()
+    assert credentials(token_endpoint_auth_method="none").unsupported == ("token_endpoint_auth_method",)
     assert credentials(grant_type="x", token_endpoint_auth_method="private_key_jwt").unsupported == (
         "grant_type",
         "token_endpoint_auth_method",
@@ -133,8 +134,10 @@ def test_the_audit_is_required_in_production() -> None:
     assert from_data({"audit": {}}).audit.required
     assert not from_data({"environment": "dev"}).audit.required
     assert from_data({"environment": "dev", "audit": {"required": True}}).audit.required
-    assert not from_data({"audit": {"enabled": False}}).audit.required
-    audit = from_data({"audit": {"sink": "file", "path": "a.jsonl", "include": ["data_access"], "log_level": "WARN"}}).audit
+    assert not from_data({"audit": {"enabled": False, "required": False}}).audit.required
+    assert not from_data({"environment": "dev", "audit": {"enabled": False}}).audit.required
+    some = {"sink": "file", "path": "a.jsonl", "include": ["data_access"], "log_level": "WARN", "required": False}
+    audit = from_data({"audit": some}).audit
     assert (audit.sink, audit.path, audit.log_level) == ("file", "a.jsonl", "WARNING")
     assert audit.include == {"data_access"}
     assert len(from_data({}).audit.include) == 4

@@ -31,6 +31,35 @@ JWT = "eyJhbGciOiJub25l" + ".eyJzdWIiOiJhIn0"
         {"compute": {"a": {"properties": {"list": [{"x": JWT}]}}}},
         {"compute": {"a": {"properties": {"x": "-----BEGIN RSA PRIVATE KEY-----"}}}},
         {"compute": {"a": {"credentials": {"mode": "own", "password": "hunter2"}}}, "plugins": ["own"]},
+        *(
+            {"catalogs": {"a": {"type": "sql", "uri": uri}}}
+            for uri in (
+                "postgresql://u:hunter2$x@h",
+                "postgresql://u:hunter2{x@h",
+                "postgresql://u:hunter2/b@h",
+                "postgresql://u:a?b#hunter2@h/db",
+                "postgresql://u:a@hunter2@h",
+                "postgresql://u@server:a/hunter2@h",
+                "postgresql://u:${USER}hunter2@h",
+                "postgresql://u:${PASSWORD:-hunter2}@h",
+                "redis://:hunter2@h/0",
+                "postgresql://h/db?password=hunter2",
+                "postgresql://h/db?sslmode=require&sslPassword=hunter2",
+                "mssql+pyodbc:///?odbc_connect=DRIVER%3D%7Bx%7D%3BUID%3Du%3BPWD%3Dhunter2",
+            )
+        ),
+        {"storage": {"a": {"endpoint": "https://store/?api_key=hunter2"}}},
+        {"storage": {"a": {"endpoint": "https://store/?token=hunter2"}}},
+        {"compute": {"a": {"properties": {"dsn": "host=db user=u password=hunter2"}}}},
+        *(
+            {"catalogs": {"a": {"properties": {key: "hunter2"}}}}
+            for key in (
+                *("clientSecret", "accessKey", "apikey", "APIKey", "pwd", "sasToken", "header.Cookie", "jwt", "signing_key"),
+                *("CLIENT-SECRET", "s3.secretAccessKey"),
+            )
+        ),
+        {"compute": {"a": {"properties": {"password": 4711}}}},
+        {"compute": {"a": {"properties": {"password": "{{ x }}hunter2{{ y }}"}}}},
         {"principal": KEY_ID},
         {"network": {"ca_file": "ghp_" + "a" * 36}},
         {"secret_backends": [{"type": "gcp", "api_key": "hunter2"}]},
@@ -54,6 +83,14 @@ def test_a_literal_credential_is_refused_and_not_shown(data: dict[str, Any]) -> 
         {"catalogs": {"a": {"properties": {"token-refresh-enabled": "true", "rest.oauth2.client-id": "svc"}}}},
         {"catalogs": {"a": {"type": "sql", "uri": "postgresql://svc@db/catalog"}}},
         {"catalogs": {"a": {"type": "sql", "uri": "postgresql://svc:${PASSWORD}@db/catalog"}}},
+        {"catalogs": {"a": {"type": "sql", "uri": "postgresql://${env:USER}:${env:PASS/WORD}@db/catalog"}}},
+        {"catalogs": {"a": {"type": "sql", "uri": "postgresql://svc@db:5432/catalog?application_name=a@b&sslmode=require"}}},
+        {"catalogs": {"a": {"type": "sql", "uri": "postgresql://db:5432/catalog?user=a@b&password=${PASSWORD}"}}},
+        {"catalogs": {"a": {"type": "sql", "uri": "sqlite:////data/a@b:c.db"}}},
+        {"catalogs": {"a": {"uri": "https://[::1]:8181/api/a@b", "properties": {"token-exchange-enabled": "true"}}}},
+        {"catalogs": {"a": {"uri": "https://polaris:8181/api/catalog", "properties": {"header.X-Key-Type": "jwt"}}}},
+        {"storage": {"a": {"type": "azure", "locations": ["abfss://lake@acme.dfs.core.windows.net/raw/token=x"]}}},
+        {"catalogs": {"a": {"properties": {"credential": "${ID}:${SECRET}", "page_token": "x", "max_tokens": 5}}}},
         {"storage": {"a": {"kms_keys": ["arn:aws:kms:us-east-1:123456789012:key/1"]}}},
         {"stringData": {"client_secret": "hunter2"}},
     ],

@@ -64,7 +64,7 @@ def test_every_key_loads_without_a_warning() -> None:
         "credentials:\n  mode: iam_role\n  role_arn: arn:aws:iam::210987654:role/Partial\n",
         "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {client_secret: not-ours}\n",
         "observability:\n  traces: true\n  attributes: {service.name: x}\n",
-        "audit:\n  enabled: true\n  log_level: INFO\n  include: [authentication, authorization, data_access, schema_changes]\n",
+        "audit:\n  log_level: INFO\n  include: [authentication, authorization, data_access, schema_changes]\n",
     ],
 )
 def test_a_part_of_a_platform_file_loads(text: str) -> None:

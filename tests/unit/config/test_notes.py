@@ -15,7 +15,7 @@ from .files import Files
     [
         ({"catalog": {"a": {}}}, "catalog is an unknown key: did you mean 'catalogs'?"),
         ({"kind": "Secret"}, "kind is an unknown key"),
-        ({"storage": {"a": {"locatons": []}}}, "storage.a.locatons is an unknown key: did you mean 'locations'?"),
+        ({"storage": {"a": {"regon": "x"}}}, "storage.a.regon is an unknown key: did you mean 'region'?"),
         (
             {"credentials": {"mode": "static"}},
             "credentials stands at the top, where nothing uses it: put it under a profile",
@@ -25,6 +25,7 @@ from .files import Files
             "catalogs.a.token_refresh_enabled is false and has no effect",
         ),
         ({"environment": "prodution"}, "environment is taken for production"),
+        ({"environment": "acme"}, "environment says neither production nor what else"),
         ({"storage": {"a": {"type": "azure", "bucket": "raw"}}}, "storage.a.bucket cannot be read as a location"),
         ({"storage": {"a": {"bucket": "Not_A_Bucket"}}}, "storage.a.bucket cannot be read as a location"),
         ({"compute": {"a": {"kms_keys": ["k"]}}}, "compute.a.kms_keys has no effect here"),

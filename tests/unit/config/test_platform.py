@@ -98,7 +98,7 @@ def test_another_version_is_refused(version: object) -> None:
         (in_catalog(clientsecret=1), "credentials.clientsecret is an unknown key: did you mean 'client_secret'?"),
         (in_catalog(subject_token={"fil": "x"}), "subject_token.fil is an unknown key: did you mean 'file'?"),
         (in_catalog(mode="oauth"), "credentials.mode is an unknown mode: did you mean 'oauth2'?"),
-        (in_catalog(mode="own"), "credentials.mode is an unknown mode: use static, oauth2, iam_role"),
+        (in_catalog(mode="own"), "credentials.mode is an unknown mode: use static, oauth2, iam_role, service_account, or"),
         (
             in_catalog(client_secret="hunter2"),
             "client_secret holds a literal where a reference belongs: write {secret_ref: name}",
@@ -142,7 +142,28 @@ def test_another_version_is_refused(version: object) -> None:
         ({"network": {"proxy": "http://u:hunter2@a:1"}}, "network.proxy must be http://host:port"),
         ({"audit": {"include": ["login"]}}, "audit.include[0] must be 'authentication', 'authorization', 'data_access' or"),
         ({"audit": {"key": "hunter2"}}, "audit.key holds a literal where a reference belongs"),
-        ({"audit": {"enabled": False, "required": True}}, "audit.required is true while 'enabled' is false"),
+        ({"audit": {"enabled": False, "required": True}}, "audit.enabled is false while 'required' is true, and no rec"),
+        ({"audit": {"enabled": False}}, "no record can be made: set 'required: false' to issue without a record"),
+        (
+            {"audit": {"enabled": False}},
+            "audit.enabled is false while 'required' is true by default in production (no 'environment:' means that), and",
+        ),
+        (
+            {"environment": "prod-eu", "audit": {"include": []}},
+            "audit.include lacks authentication, authorization, data_access while 'required' is true by default",
+        ),
+        (
+            {"environment": "dev", "audit": {"include": ["data_access", "schema_changes"], "required": True}},
+            "audit.include lacks authentication, authorization while 'required' is true: add them, or set 'required: false'",
+        ),
+        ({"audit": {"include": [{}, []]}}, "audit.include[0] must be"),
+        (in_catalog(mode="catalog"), "credentials.mode is 'catalog', which is never named"),
+        ({"storage": {"a": {"bucket": "b", "locatons": []}}}, "a.locatons is an unknown key: did you mean 'locations'?"),
+        ({"storage": {"a": {"bucket": "b", "location": []}}}, "a.location is an unknown key: did you mean 'locations'?"),
+        ({"storage": {"a": {"bucket": "b", "Locations": []}}}, "a.Locations is an unknown key: did you mean 'locations'?"),
+        ({"storage": {"a": {"buckets": "b"}}}, "storage.a.buckets is an unknown key: did you mean 'bucket'?"),
+        ({"catalogs": {"a": {"acess": "read"}}}, "catalogs.a.acess is an unknown key: did you mean 'access'?"),
+        ({"compute": {"a": {"max-ttl": "1h"}}}, "compute.a.max-ttl is an unknown key: did you mean 'max_ttl'?"),
     ],
 )
 def test_a_fault_names_the_field_and_the_remedy(data: dict[str, Any], expected: str) -> None:
@@ -194,6 +215,46 @@ def test_an_empty_profile_is_a_profile() -> None:
     platform = load_files(["p.yaml"], Files({"p.yaml": "storage:\n  lake:\ncatalogs:\ncompute: ~\n"}))
     assert list(platform.storage) == ["lake"]
     assert platform.catalogs == {}
+
+
+def test_an_audit_that_records_what_is_needed_or_need_not_record_loads() -> None:
+    for audit in (
+        {"enabled": True, "include": ["authentication", "authorization", "data_access", "schema_changes"]},
+        {"include": ["authentication", "authorization", "data_access"]},
+        {"include": None, "enabled": None, "required": None},
+        {"include": [], "required": False},
+        {"enabled": False, "required": False},
+    ):
+        from_data({"audit": audit})
+    from_data({"environment": "dev", "audit": {"include": []}})
+
+
+def test_a_models_error_keeps_no_literal_in_our_frames() -> None:
+    for data in (in_catalog(client_secret="hunter2"), {"storage": {"a": {"password": "hunter2"}}}):
+        with pytest.raises(ConfigurationError) as caught:
+            PlatformConfig(**data)
+        trace = caught.value.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename.endswith("credbroker/config/platform.py"):
+                assert "hunter2" not in repr(trace.tb_frame.f_locals)
+            trace = trace.tb_next
+
+
+def test_very_many_unknown_names_look_for_the_meant_one_fifty_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+
+    def nearest(name: str, known: list[str]) -> str | None:
+        looked.append(name)
+        return None
+
+    monkeypatch.setattr("credbroker.config.references.nearest", nearest)
+    storage: dict[str, Any] = {f"lake{n}": {} for n in range(200)}
+    message = fault({"storage": storage, "catalogs": {"a": {"storage": [f"x{n}" for n in range(200)]}}})
+    assert len(looked) == 50
+    assert message.startswith("the configuration has 200 faults")
+    assert "catalogs.a.storage[0] names no profile under storage: there are lake0, lake1, lake10," in message
+    assert "lake99" not in message
+    assert " and 150 more\n" in message
 
 
 def test_the_model_itself_raises_the_same_error() -> None:

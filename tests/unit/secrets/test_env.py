@@ -45,7 +45,15 @@ def test_one_line_end_is_stripped_and_no_more() -> None:
     assert value("a", A=" x\r") == " x\r"
 
 
-@pytest.mark.parametrize("name", ["path", "home", "PATH", "user", "ld-preload", "pythonpath", "https-proxy", "lc_all"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("path", "home", "PATH", "user", "ld-preload", "pythonpath", "https-proxy", "lc_all"),
+        *("aws-access-key-id", "aws-secret-access-key", "aws-session-token", "aws-profile", "aws_config_file"),
+        *("aws-container-authorization-token", "aws-endpoint-url-s3", "AWS_ROLE_ARN"),
+        *("ssl-cert-file", "requests-ca-bundle", "sslkeylogfile"),
+    ],
+)
 def test_what_belongs_to_the_process_is_never_read_as_a_secret(name: str) -> None:
     variables = {variable_of(name): "not a secret"}
     found = EnvBackend(Variables(**variables)).look(SecretReference(secret_ref=name))
@@ -53,14 +61,23 @@ def test_what_belongs_to_the_process_is_never_read_as_a_secret(name: str) -> Non
     assert "belongs to the process" in str(found)
 
 
-def test_a_field_picks_from_json_and_leaves_other_text_alone() -> None:
+@pytest.mark.parametrize("name", ["aws-credentials", "aws-lake", "aws-secret", "ssl-key"])
+def test_a_secret_may_be_named_after_what_it_is_for(name: str) -> None:
+    assert value(name, **{variable_of(name): "x"}) == "x"
+
+
+def test_a_field_picks_from_json_and_nothing_else_has_it() -> None:
+    """Or one plain text would be both the id and the secret of a client that names two fields."""
     assert value("a", "key", A='{"key": "x", "other": "y"}') == "x"
-    assert value("a", "key", A="plain") == "plain"
-    assert value("a", "key", A="{not json") == "{not json"
+    found = EnvBackend(Variables(A="plain")).look(SecretReference(secret_ref="a", field="key"))
+    assert str(found) == "environment variable 'A' (it is no JSON object, of which 'field: key' could pick)"
+    assert value("a", "key", A="plain") is None
+    assert value("a", "key", A="[1]") is None
+    assert value("a", "key", A="{not json") is None
     assert value("a", "key", A='{"other": "y"}') is None
     assert value("a", "key", A='{"key": 5}') is None
-    assert value("a", "key", A="{" * 100_000) == "{" * 100_000
-    assert value("a", "key", A='{"a":' * 100_000) == '{"a":' * 100_000
+    assert value("a", "key", A="{" * 100_000) is None
+    assert value("a", "key", A='{"a":' * 100_000) is None
 
 
 def test_bytes_that_are_no_utf_8_are_no_secret() -> None:

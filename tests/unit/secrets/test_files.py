@@ -36,6 +36,10 @@ def mount(root: Path, version: str, **fields: str) -> None:
 def test_a_plain_file_is_the_secret(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("value\n")
     assert value(tmp_path) == "value"
+    assert value(tmp_path, "client_id") is None
+    assert "it is no JSON object" in str(look(tmp_path, "client_id"))
+    (tmp_path / "s").write_text('{"client_id": "id"}\n')
+    assert value(tmp_path, "client_id") == "id"
 
 
 def test_the_sole_field_of_a_kubernetes_mount_is_the_secret_and_follows_a_rotation(tmp_path: Path) -> None:

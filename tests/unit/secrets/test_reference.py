@@ -36,6 +36,19 @@ def test_it_is_frozen_hashable_and_pickles_as_a_name() -> None:
         reference.secret_ref = "c"
 
 
+def test_where_it_stands_is_no_part_of_it() -> None:
+    plain, placed = SecretReference(secret_ref="a", next="b"), SecretReference(secret_ref="a", next="b").placed("p.yaml:1")
+    assert plain == placed
+    assert hash(plain) == hash(placed)
+    assert repr(plain) == repr(placed)
+    assert plain.model_dump() == placed.model_dump()
+    assert (plain.where, placed.where) == ("", "p.yaml:1")
+    assert placed.successor is not None
+    assert placed.successor.where == "p.yaml:1"
+    assert plain != SecretReference(secret_ref="a")
+    assert plain != "a"
+
+
 def test_the_successor_is_the_second_secret_with_the_same_field() -> None:
     reference = SecretReference(secret_ref="a", field="f", next="b")
     assert reference.successor == SecretReference(secret_ref="b", field="f")
@@ -67,6 +80,11 @@ def test_a_literal_or_illegal_name_is_refused_without_repeating_it(given: object
     while error is not None:
         assert "canary" not in f"{error}{error!r}{error.args}"
         error = error.__cause__ or error.__context__
+    trace = caught.value.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.endswith("secrets/reference.py"):
+            assert "canary" not in repr(trace.tb_frame.f_locals)
+        trace = trace.tb_next
 
 
 def test_a_model_that_holds_one_refuses_a_literal_too() -> None:

@@ -45,6 +45,23 @@ def test_the_error_names_every_place_in_order() -> None:
         Resolver([Place("first"), Place("second")]).resolve(REFERENCE)
 
 
+def test_the_error_names_the_place_that_asks_and_the_remedy() -> None:
+    with pytest.raises(SecretNotFound) as caught:
+        Resolver([Place("first")]).resolve(SecretReference(secret_ref="x").placed("p.yaml:3: storage.a.uri"))
+    assert str(caught.value) == (
+        "p.yaml:3: storage.a.uri: secret 'x' not found: tried first: create it in one of these places, or correct its name"
+    )
+
+
+def test_a_place_that_cannot_be_used_hides_none_before_it() -> None:
+    class Unusable:
+        def look(self, reference: SecretReference) -> Lookup:
+            raise ConfigurationError("vault is not supported")
+
+    with pytest.raises(ConfigurationError, match=r"^secret 's' not found: tried first, then vault is not supported$"):
+        Resolver([Place("first"), Unusable(), Place("never")]).resolve(REFERENCE)
+
+
 def test_without_a_backend_nothing_is_found() -> None:
     with pytest.raises(SecretNotFound, match="no backend is set"):
         Resolver([]).resolve(REFERENCE)
