@@ -16,7 +16,7 @@ from credbroker.credentials import Credential
 from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError, CredbrokerError
 from credbroker.issuing import issue
 from credbroker.profile import CatalogProfile, Profile, StorageProfile
-from credbroker.providers.requirements import misconfigured
+from credbroker.providers.requirements import check_profile, misconfigured
 from credbroker.refresh.engine import GONE, Engine
 from credbroker.refresh.flight import Flight
 from credbroker.refresh.slot import Loaded, Slot
@@ -104,6 +104,7 @@ class Brokerage:
         if self.platform.audit.enabled and self.platform.audit.sink != "log":
             sink = self.platform.audit.sink
             raise ConfigurationError(f"audit.sink {sink!r} is not supported by this version of credbroker yet: use 'log'")
+        check_profile(profile)
         plan = getattr(provider, "plan", None)
         if plan is not None:
             plan(request, profile)

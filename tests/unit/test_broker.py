@@ -374,6 +374,26 @@ def test_a_callback_hears_of_what_comes_after_a_refusal_and_after_an_outage(desk
     assert pushed.get(timeout=10) == "token-4"
 
 
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"uri": "http://catalog.example/api"}, "plain http"),
+        ({"type": "glue"}, "not supported"),
+        ({"type": "nessie"}, "not supported"),
+        ({"type": "sql"}, "has no token"),
+        ({"allow_insecure": True}, "refused in production"),
+    ],
+)
+def test_what_a_profile_must_not_say_is_refused_when_the_handle_is_made_whatever_its_mode(
+    changes: dict[str, Any], fault: str
+) -> None:
+    catalog = {**CONFIG["catalogs"]["production"], **changes}
+    config = {**CONFIG, "environment": "production", "catalogs": {"production": catalog}}
+    broker = Broker.from_config(config, providers={"oauth2": ControlledProvider()}, context=Context())
+    with broker, pytest.raises(ConfigurationError, match=fault):
+        broker.catalog("production")
+
+
 def test_a_demand_that_is_no_duration_says_what_to_give(desk: Desk) -> None:
     with pytest.raises(ConfigurationError, match="timedelta"):
         desk.broker.catalog("production").get(30)  # type: ignore[arg-type]
