@@ -6,6 +6,7 @@ Two rows are the machine's own: the least that waking a hundred threads, or ten 
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -133,7 +134,11 @@ def _event(issuer: Issuer, _state: State) -> Call:
 def _in_coroutines(make: Callable[[Issuer], Made], *, down: bool) -> Herd:
     issuer = Issuer(LATENCY, down=down)
     get, close = make(issuer)
+    # What the peers and the sections before have loaded is no part of this: the collector leaves it alone, for all rows.
+    gc.collect()
+    gc.freeze()
     waits, errors = asyncio.run(_ask_in_loop(get))
+    gc.unfreeze()
     close()
     return Herd(issuer.calls, waits, errors)
 

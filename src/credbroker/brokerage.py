@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import threading
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,9 @@ class Brokerage:
 
     def __init__(self, platform: Platform, given: Mapping[str, providers.Provider] | None, context: Context | None) -> None:
         self.platform = platform
-        self.reference = attachment.Reference(uuid.uuid4().hex, attachment.absolute(platform.paths), platform.fingerprint)
+        self.reference = attachment.Reference(
+            os.urandom(16).hex(), attachment.absolute(platform.paths), platform.fingerprint
+        )
         context = _real_context(platform) if context is None else context
         self.injected_clock = context.clock is not NO_CLOCK
         self.context = context if self.injected_clock else replace(context, clock=SystemClock())

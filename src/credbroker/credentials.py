@@ -6,7 +6,6 @@ refresh reaches. Hold the ``CredentialSource`` instead and ask it at each use.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,6 +24,8 @@ _FINGERPRINT_KEY = os.urandom(32)
 
 
 def _fingerprint(*parts: str) -> str:
+    import hashlib  # with its OpenSSL part, a twentieth of this package's import time
+
     digest = hashlib.blake2b(key=_FINGERPRINT_KEY, digest_size=8)
     for part in parts:
         raw = part.encode(errors="surrogatepass")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from credbroker.errors import ConfigurationError
 
@@ -108,6 +107,8 @@ def _checked_key(text: str, key: str) -> str:
         raise _refused(text, f"its key is longer than {_LONGEST_KEY} bytes")
     if not key:
         return key
+    from urllib.parse import unquote
+
     for segment in key.split("/"):
         form = segment
         while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -70,6 +69,8 @@ class Profile:
 
     def fingerprint(self) -> str:
         """A hash over every setting: two profiles with the same one issue interchangeable credentials."""
+        import hashlib
+
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 

@@ -48,8 +48,8 @@ class CredentialSource(Generic[Value]):
         """
         # The hit: no lock, no call but the clock's. Keyword-only parameters would cost a tenth of it.
         slot = self._slot
-        value, refresh_at = slot.held
-        if min_ttl is None and _elapsed() < refresh_at:
+        value, decide_at = slot.held
+        if min_ttl is None and _elapsed() < decide_at and not wait:
             slot.used = True
             return value  # type: ignore[no-any-return]
         return self._get(min_ttl, wait)
@@ -57,11 +57,15 @@ class CredentialSource(Generic[Value]):
     async def aget(self, min_ttl: timedelta | None = None, wait: bool = False) -> Value:
         """As ``get``, without blocking the event loop. Cancelling it cancels nobody else's wait."""
         slot = self._slot
-        value, refresh_at = slot.held
-        if min_ttl is None and _elapsed() < refresh_at:
+        value, decide_at = slot.held
+        if min_ttl is None and _elapsed() < decide_at and not wait:
             slot.used = True
             return value  # type: ignore[no-any-return]
-        return await self._aget(min_ttl, wait)
+        demand = _seconds(min_ttl)
+        while True:  # here and not in a coroutine of its own: ten thousand waiters would each hold one more
+            got: Any = await self._broker._brokerage.engine.aget(self._attached(), demand, wait, self.request)  # noqa: SLF001
+            if got is not GONE:
+                return got  # type: ignore[no-any-return]
 
     def invalidate(self, value: Value) -> bool:
         """Say that a server refused ``value``: it is dropped if it is still the current one.
@@ -83,13 +87,6 @@ class CredentialSource(Generic[Value]):
         demand = _seconds(min_ttl)
         while True:
             got: Any = self._broker._brokerage.engine.get(self._attached(), demand, wait, self.request)  # noqa: SLF001
-            if got is not GONE:
-                return got  # type: ignore[no-any-return]
-
-    async def _aget(self, min_ttl: timedelta | None, wait: bool) -> Value:
-        demand = _seconds(min_ttl)
-        while True:
-            got: Any = await self._broker._brokerage.engine.aget(self._attached(), demand, wait, self.request)  # noqa: SLF001
             if got is not GONE:
                 return got  # type: ignore[no-any-return]
 
@@ -119,7 +116,11 @@ class ClockedSource(CredentialSource[Value]):
         return self._get(min_ttl, wait)
 
     async def aget(self, min_ttl: timedelta | None = None, wait: bool = False) -> Value:
-        return await self._aget(min_ttl, wait)
+        demand = _seconds(min_ttl)
+        while True:
+            got: Any = await self._broker._brokerage.engine.aget(self._attached(), demand, wait, self.request)  # noqa: SLF001
+            if got is not GONE:
+                return got  # type: ignore[no-any-return]
 
 
 class _Push(Generic[Value]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-import uuid
+import os
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
@@ -33,7 +33,7 @@ class Issue:
     def __init__(self, trail: Trail, request: CredentialRequest, provider: str) -> None:
         self._trail = trail
         self._request = request
-        self._common = {"request_id": uuid.uuid4().hex, **_asked(request), "provider": provider}
+        self._common = {"request_id": os.urandom(16).hex(), **_asked(request), "provider": provider}
         self.connection: Connection | None = None
         trail.write("requested", request, self._common, needed=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 from credbroker.errors import ConfigurationError
 from credbroker.hosts import is_loopback
@@ -60,6 +59,8 @@ def check_url(profile: Profile, field: str, url: str) -> None:
     """
     if _NO_URL.search(url):
         raise misconfigured(profile, field, "has a blank, a backslash or a letter beyond ASCII, which no URL has")
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

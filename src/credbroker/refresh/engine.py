@@ -148,8 +148,12 @@ class Engine:
         try:
             yield
         finally:
-            if value is not None and slot.held[0] is not value and self._on_retired is not None:
-                self._retired.append((slot, value, used))
+            if slot.held[0] is not value:
+                self._note(slot, value, used=used)
+
+    def _note(self, slot: Slot, value: Credential | None, *, used: bool) -> None:
+        if value is not None and self._on_retired is not None:
+            self._retired.append((slot, value, used))
 
     def _tell_retired(self) -> None:
         while self._retired and self._on_retired is not None:
@@ -197,8 +201,12 @@ class Engine:
         with self._lock:
             if not slot.live:
                 return GONE
-            with self._noting(slot):
+            before = slot.held
+            try:
                 decision = rules.decide(slot, self.clock.elapsed(), demand, wait=wait)
+            finally:
+                if slot.held[0] is not before[0]:  # _noting() would cost each waiter more than all else here
+                    self._note(slot, before[0], used=slot.used or slot.used_before)
             if not isinstance(decision, Wait):
                 return decision
             starting = decision.flight not in self._running
@@ -246,6 +254,7 @@ class Engine:
             self._running.discard(flight)
             if flight.slot.flight is flight:
                 flight.slot.flight = None
+                flight.slot.serve_until(-math.inf)
         flight.end(Outcome(outdated=True))
 
     def _run(self, flight: Flight, worker: Worker | None) -> None:
@@ -339,7 +348,7 @@ class Engine:
         with self._lock:
             if not rules.is_due(slot, self.clock.elapsed()):
                 return
-            flight = slot.flight = Flight(slot)
+            flight = rules.begin(slot)
             self._running.add(flight)
         self._launch(flight, needed=False)
 

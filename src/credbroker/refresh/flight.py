@@ -100,18 +100,18 @@ class Flight:
         return self.outcome
 
     def waiter(
-        self, loop: asyncio.AbstractEventLoop, watch: Callable[[asyncio.AbstractEventLoop], asyncio.TimerHandle]
+        self, loop: asyncio.AbstractEventLoop, watch: Callable[..., asyncio.TimerHandle], *arguments: object
     ) -> asyncio.Future[Outcome]:
         """A future of ``loop``, to be called in that loop: it gets the outcome, and cancelling it cancels nothing else.
 
-        ``watch`` is called for the loop's first waiter and arms the timer that keeps the deadline.
+        ``watch(self, loop, *arguments)`` is called for the loop's first waiter and arms the timer that keeps the deadline.
         """
         future: asyncio.Future[Outcome] = loop.create_future()
         with self._lock:
             if self.outcome is None:
                 fan = self._fans.get(loop)
                 if fan is None:
-                    fan = self._fans[loop] = _Fan(watch(loop))
+                    fan = self._fans[loop] = _Fan(watch(self, loop, *arguments))
                 fan.waiters.append(future)
                 return future
         future.set_result(self.outcome)

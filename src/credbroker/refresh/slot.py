@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from credbroker.refresh.flight import Flight
 
 Held = tuple[Any, float]
-"""A value and the instant up to which it is served without a thought."""
+"""A value and the instant up to which it is served without a thought: ``refresh_at``, later while a refresh is under way."""
 NOTHING: Final[Held] = (None, -math.inf)
 
 
@@ -130,6 +130,14 @@ class Slot:
         self.issued = True
         self.used = self.used_before = False
         self.held = (value, instants.refresh_at)
+
+    def serve_until(self, instant: float) -> None:
+        """Nothing is to be decided about the held value before ``instant``: until then, or its end, it is a hit.
+
+        While its refresh is under way, or waits for its next try, a stale value costs what a fresh one does.
+        """
+        if self.instants is not None:
+            self.held = (self.held[0], min(instant, self.instants.usable_until))
 
     def drop(self) -> None:
         """Hold nothing any more; what is remembered of failures stays."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from credbroker.context import Clock
@@ -29,13 +29,21 @@ def in_thread(flight: Flight, until: float, clock: Clock, overdue: Overdue) -> O
         overdue(flight, now)
 
 
-async def in_loop(flight: Flight, until: float, clock: Clock, overdue: Overdue) -> Outcome | None:
-    """As ``in_thread``, in an event loop."""
+def in_loop(flight: Flight, until: float, clock: Clock, overdue: Overdue) -> Awaitable[Outcome | None]:
+    """As ``in_thread``, to be awaited in an event loop.
+
+    No coroutine of its own, nor a closure, for each waiter: it is objects, and the collector's looking at them, that ten
+    thousand waiters cost.
+    """
     import asyncio  # loaded already by whoever runs this coroutine
 
-    waiter = flight.waiter(asyncio.get_running_loop(), lambda loop: _watch(flight, loop, clock, overdue))
-    if until == math.inf:
-        return await waiter
+    waiter = flight.waiter(asyncio.get_running_loop(), _watch, clock, overdue)
+    return waiter if until == math.inf else _until(waiter, until, clock)
+
+
+async def _until(waiter: asyncio.Future[Outcome], until: float, clock: Clock) -> Outcome | None:
+    import asyncio
+
     await asyncio.wait((waiter,), timeout=max(0.0, until - clock.elapsed()))
     return waiter.result() if waiter.done() else None
 

@@ -49,10 +49,17 @@ class Workers:
             if self._idle >= len(self._queue):
                 self._ready.notify()
                 return True
-            if self._threads < self._limit and not self._start() and self._threads == 0:
+            self._ready.notify()
+            if self._threads >= self._limit:
+                return True
+            self._threads += 1
+        # Outside the lock: a thread whose first act is to wait for it hands the interpreter back to a busy starter.
+        if self._start():
+            return True
+        with self._ready:
+            if self._threads == 0 and work in self._queue:
                 self._queue.remove(work)
                 return False
-            self._ready.notify()
             return True
 
     def abandon(self, worker: Worker) -> None:
@@ -62,17 +69,19 @@ class Workers:
                 return
             worker.abandoned = True
             self._abandoned += 1
-            self._threads -= 1
-            if self._queue:
-                self._start()
+            if not self._queue:
+                self._threads -= 1
+                return
+        self._start()  # counted in its place
 
     def _start(self) -> bool:
+        """Start a thread that is counted already."""
         thread = threading.Thread(target=_run, args=(self, Worker()), name="credbroker-worker", daemon=True)
-        self._threads += 1
         try:
             thread.start()
         except RuntimeError:
-            self._threads -= 1
+            with self._ready:
+                self._threads -= 1
             return False
         return True
 
