@@ -19,7 +19,6 @@ from credbroker.profile import CatalogProfile, StorageProfile
 from credbroker.wire.iceberg import CatalogConfig, VendedKeys
 
 CREDENTIALS_ROUTE = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials"
-_LEVEL_SEPARATOR = "\x1f"  # between the levels of a namespace: rest-catalog-open-api.yaml, parameter "namespace"
 _NAMESPACE_AND_TABLE = 2
 _HOST = re.compile(r"[a-z0-9._:-]+")  # a backslash or a "%2f" in it would be the end of the host to some clients
 
@@ -45,7 +44,7 @@ def table_url(uri: str, config: CatalogConfig, table: tuple[str, ...]) -> str:
     """``GET /v1/{prefix}/namespaces/{namespace}/tables/{table}``, without its query."""
     *levels, name = table
     base = "/".join(part for part in (uri.rstrip("/"), "v1", config.prefix) if part)
-    return f"{base}/namespaces/{_quoted(_LEVEL_SEPARATOR.join(levels))}/tables/{_quoted(name)}"
+    return f"{base}/namespaces/{_quoted(config.separator.join(levels))}/tables/{_quoted(name)}"
 
 
 def storage_for(profile: CatalogProfile, location: Location) -> StorageProfile | None:

@@ -51,6 +51,8 @@ class CatalogConfig:
     prefix: str
     """Ready for a URL: quoted, without a slash at either end; empty for none."""
     endpoints: frozenset[str]
+    separator: str = "\x1f"
+    """Between the levels of a namespace: rest-catalog-open-api.yaml, parameter "namespace"."""
 
 
 def document(body: bytes) -> Mapping[str, Any]:
@@ -77,7 +79,20 @@ def catalog_config(reply: Mapping[str, Any]) -> CatalogConfig:
     endpoints = reply.get("endpoints") or []
     if not isinstance(endpoints, list) or not all(isinstance(endpoint, str) for endpoint in endpoints):
         raise MalformedResponse("the catalog's endpoints are no list of texts")
-    return CatalogConfig(prefix, frozenset(endpoints))
+    return CatalogConfig(prefix, frozenset(endpoints), _separator(reply))
+
+
+def _separator(reply: Mapping[str, Any]) -> str:
+    for section in ("overrides", "defaults"):
+        stated = (reply.get(section) or {}).get("namespace-separator")
+        if stated is None:
+            continue
+        # PyIceberg and Java take it unquoted. A slash, a dot segment or a query would lead to other routes of that host.
+        plain = unquote(stated) if isinstance(stated, str) else ""
+        if plain != "\x1f" and not re.fullmatch(r"[!$&'()*+,;=:@|~_.-]{1,3}", plain):
+            raise MalformedResponse("the catalog's namespace-separator is none that a route can carry")
+        return plain
+    return "\x1f"
 
 
 def table_location(reply: Mapping[str, Any]) -> Location:

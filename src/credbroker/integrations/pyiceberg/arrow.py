@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 _MOST_FILE_SYSTEMS = 64
 
 
+class _KeyedFile(PyArrowFile):
+    """A file with the file system it is opened by, and that has keys in it."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a file of a table holds keys and is not pickled: pickle the table, and open the file where it is used"
+        )
+
+
 class BrokerPyArrowFileIO(PyArrowFileIO):
     """Asks the broker at each file that is opened, written or deleted, and so uses the keys that are current then.
 
@@ -66,7 +75,7 @@ class BrokerPyArrowFileIO(PyArrowFileIO):
     def _file(self, location: str) -> PyArrowFile:
         file_system, path = self._file_system(location)
         buffer_size = int(self.properties.get(allowed.BUFFER_SIZE, ONE_MEGABYTE))
-        return PyArrowFile(location=location, path=path, fs=file_system, buffer_size=buffer_size)
+        return _KeyedFile(location=location, path=path, fs=file_system, buffer_size=buffer_size)
 
     def _file_system(self, location: str) -> tuple[FileSystem, str]:
         wanted = file_location(location)

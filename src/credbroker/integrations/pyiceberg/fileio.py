@@ -16,5 +16,8 @@ if TYPE_CHECKING:
 
 def file_io(io: FileIOName, files: Files, properties: Mapping[str, Any]) -> FileIO:
     """A FileIO over ``files``. Raises ``ConfigurationError`` that names the extra where its packages are missing."""
-    made: FileIO = getattr(adapters, FILE_IOS[io].rpartition(".")[2])({**allowed.for_files(properties), PROPERTY: files})
+    made: FileIO = getattr(adapters, FILE_IOS[io].rpartition(".")[2])(
+        # The class too: what is made of a FileIO's properties alone (a StaticTable) is then ours, and no stock one.
+        {**allowed.for_files(properties), allowed.FILE_IO: FILE_IOS[io], PROPERTY: files}
+    )
     return made

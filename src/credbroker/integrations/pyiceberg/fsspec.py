@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyiceberg.io.fsspec import FsspecFileIO, FsspecInputFile, FsspecOutputFile
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
     from pyiceberg.typedef import Properties
 
 _MOST_FILE_SYSTEMS = 64
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    parameters = signature(S3FileSystem.__init__).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.default is not Parameter.empty}
 
 
 class BrokerFsspecFileIO(FsspecFileIO):
@@ -77,13 +85,23 @@ class BrokerFsspecFileIO(FsspecFileIO):
             config["connect_timeout"] = float(timeout)
         if timeout := self.properties.get(allowed.REQUEST_TIMEOUT):
             config["read_timeout"] = float(timeout)
-        return S3FileSystem(
-            session=session_for(self._files, wanted),
-            client_kwargs={"endpoint_url": place.url, "region_name": place.region, "verify": place.ca_file or True},
-            config_kwargs=config,
-            use_listings_cache=False,
-            skip_instance_cache=True,  # fsspec would hand one table's file system to another's FileIO (iceberg-python#3970)
-        )
+        given = {
+            # fsspec fills each argument that is not given from FSSPEC_S3_* and ~/.config/fsspec: other keys, an endpoint, or
+            # none at all would take the place of the session's. So every one is given.
+            **_defaults(),
+            "session": session_for(self._files, wanted),
+            "client_kwargs": {"endpoint_url": place.url, "region_name": place.region, "verify": place.ca_file or True},
+            "config_kwargs": config,
+            "use_listings_cache": False,
+            "skip_instance_cache": True,  # one table's file system is not for another's FileIO (iceberg-python#3970)
+        }
+        made = S3FileSystem(**given)
+        foreign = sorted(made.storage_options.keys() - given.keys())
+        if foreign:
+            raise ConfigurationError(
+                f"fsspec is configured with {', '.join(foreign)} for s3: remove it from its configuration"
+            )
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         return {"properties": self.properties}

@@ -26,10 +26,12 @@ def load_catalog(
     """
     from credbroker.integrations import pyiceberg as adapters
     from credbroker.integrations.pyiceberg.binding import Binding
+    from credbroker.integrations.pyiceberg.properties import OURS
 
     binding = Binding.of(broker, name, access, io)
     kind = getattr(broker.profile("catalog", name), "type", None)
-    if "binding" in properties:
-        raise ConfigurationError("the property 'binding' is refused: it is no property of a catalog")
+    for key in properties:
+        if key == "binding" or key in OURS:
+            raise ConfigurationError(f"the property {key!r} is refused: broker, name, access and io are arguments here")
     catalog = adapters.BrokerSqlCatalog if kind == "sql" else adapters.BrokerRestCatalog
     return catalog(name, binding=binding, **properties)

@@ -17,6 +17,8 @@ CLASS = "py-catalog-impl"
 FILE_IO = "py-io-impl"
 URI = "uri"
 WAREHOUSE = "warehouse"
+SEPARATOR = "namespace-separator"
+LOCATION_PROVIDER = "write.py-location-provider.impl"
 OURS = frozenset({CLASS, "credbroker.config", "credbroker.catalog", "credbroker.access", "credbroker.io"})
 
 # What a FileIO may be told beside its credentials. Timeouts are in seconds.
@@ -26,7 +28,7 @@ BUFFER_SIZE = "buffer-size"
 _FOR_FILES = frozenset({CONNECT_TIMEOUT, REQUEST_TIMEOUT, BUFFER_SIZE})
 
 # Iceberg REST specification, "getConfig": how the server's paths are built. Where it says more, it is not listened to.
-_FROM_SERVER = frozenset({"prefix", "namespace-separator", "view-endpoints-supported"})
+_FROM_SERVER = frozenset({"prefix", SEPARATOR, "view-endpoints-supported"})
 
 # Whole families that say who asks, where, or by which code; only what tunes is let through.
 _FAMILIES = (
@@ -36,9 +38,9 @@ _FAMILIES = (
 _WORDS = re.compile(
     r"access-key|account|anonymous|audience|authorization|botocore|bucket|cookie|credential|custom|endpoint|factory|host"
     r"|impl(?!icit)|key|location|manager|password|plugin|private|profile|proxies|proxy|resource|role|sas|scope|secret|server"
-    r"|session|sig(?:n|v4)|token|uri|url|warehouse|x-amz|x-forwarded|x-iceberg"
+    r"|session|sig(?:n|v4)|token|uri|url|warehouse|x-amz|x-forwarded|x-http-method|x-iceberg|x-method|x-remote|x-user"
 )
-_EXACTLY = frozenset({"type", "prefix"})
+_EXACTLY = frozenset({"type", "prefix", SEPARATOR})
 _ALLOWED = _FOR_FILES | frozenset({"rest-page-size", "snapshot-loading-mode", "view-endpoints-supported"})
 
 

@@ -9,11 +9,12 @@ from pyiceberg.exceptions import UnauthorizedError
 from pyiceberg.table import StagedTable, Table
 from pyiceberg.typedef import EMPTY_DICT, Properties
 
+from credbroker.errors import MalformedResponse
 from credbroker.integrations.pyiceberg import properties as allowed
 from credbroker.integrations.pyiceberg.binding import Binding
 from credbroker.integrations.pyiceberg.fileio import file_io
 from credbroker.integrations.pyiceberg.files import Files
-from credbroker.integrations.pyiceberg.roots import roots_of
+from credbroker.integrations.pyiceberg.roots import check_location_provider, roots_of
 from credbroker.integrations.pyiceberg.strings import binding_and_passed
 from credbroker.integrations.pyiceberg.transport import session
 from credbroker.profile import CatalogProfile
@@ -57,10 +58,18 @@ class BrokerRestCatalog(RestCatalog):
 
     def _fetch_config(self) -> None:
         told, uri = self.properties, self.uri
-        super()._fetch_config()
+        try:
+            super()._fetch_config()
+        except (AttributeError, TypeError, ValueError):
+            # PyIceberg's words for an answer of the wrong shape, some of which show what was received.
+            malformed = True
+        else:
+            malformed = False
+        if malformed:
+            raise MalformedResponse("the catalog's /v1/config is no such answer", profile=self._binding.catalog)
         # As the broker's own calls read it: a prefix with dot segments would lead to other routes of that host.
-        prefix = iceberg.catalog_config({"overrides": allowed.from_server(self.properties)}).prefix
-        self.properties = {**allowed.from_server(self.properties), "prefix": prefix, **told}
+        config = iceberg.catalog_config({"overrides": allowed.from_server(self.properties)})
+        self.properties = {**allowed.from_server(self.properties), "prefix": config.prefix, **told}
         self._settle(uri)
 
     def _settle(self, uri: str) -> None:
@@ -81,9 +90,15 @@ class BrokerRestCatalog(RestCatalog):
             identifier=identifier_tuple,
             metadata_location=table_response.metadata_location or "",
             metadata=table_response.metadata,
-            io=self._file_io(self._binding.table_files(identifier_tuple)),
+            io=self._file_io(self._files_of(identifier_tuple, table_response)),
             catalog=self,
         )
+
+    def _files_of(self, identifier: tuple[str, ...], answer: TableResponse) -> Files:
+        check_location_provider(answer.metadata, self._binding.access)
+        if self._profile().access_delegation == "none":
+            return self._binding.storage_files(*roots_of(answer.metadata))
+        return self._binding.table_files(identifier)
 
     def _response_to_staged_table(self, identifier_tuple: tuple[str, ...], table_response: TableResponse) -> StagedTable:
         # The server knows no such table yet, so there is none to ask credentials for.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from credbroker.errors import ConfigurationError
+from credbroker.integrations.pyiceberg.properties import LOCATION_PROVIDER
 from credbroker.location import Location
+from credbroker.request import Access
 
 if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
@@ -22,6 +24,15 @@ def roots_of(metadata: TableMetadata) -> tuple[str, ...]:
         if folder is not None and _is_location(folder):
             found.append(folder)
     return tuple(found)
+
+
+def check_location_provider(metadata: TableMetadata, access: Access) -> None:
+    """Raise ``ConfigurationError`` for a table whose properties name a class for PyIceberg to import when it writes.
+
+    Whoever may alter the table would choose which code runs in a process that holds keys.
+    """
+    if access is not Access.READ and metadata.properties.get(LOCATION_PROVIDER):
+        raise ConfigurationError(f"the table's property {LOCATION_PROVIDER!r} names code to run: remove it, or load to read")
 
 
 def _is_location(text: str) -> bool:

@@ -16,7 +16,7 @@ from credbroker.integrations.pyiceberg import properties as allowed
 from credbroker.integrations.pyiceberg.binding import FILE_IOS, Binding
 from credbroker.integrations.pyiceberg.fileio import file_io
 from credbroker.integrations.pyiceberg.files import PROPERTY, Files
-from credbroker.integrations.pyiceberg.roots import roots_of
+from credbroker.integrations.pyiceberg.roots import check_location_provider, roots_of
 from credbroker.integrations.pyiceberg.strings import binding_and_passed
 from credbroker.profile import CatalogProfile
 from credbroker.providers.requirements import misconfigured
@@ -43,7 +43,8 @@ class BrokerSqlCatalog(SqlCatalog):
         # PyIceberg makes some of its FileIOs from the catalog's properties, by this name.
         made_of = {allowed.FILE_IO: FILE_IOS[self._binding.io], PROPERTY: self._files}
         try:
-            super().__init__(name, **{**told, **made_of, allowed.URI: uri})
+            # Its rows are keyed by name: by the profile's, so that two ways of loading one profile see one catalog.
+            super().__init__(self._binding.catalog, **{**told, **made_of, allowed.URI: uri})
         except ArgumentError:
             raise _no_database(profile) from None
         # A database's URI may hold a password. The engine has it by now, and shows it to nobody.
@@ -70,6 +71,7 @@ class BrokerSqlCatalog(SqlCatalog):
         return file_io(self._binding.io, files, self.properties)
 
     def _rooted(self, table: AnyTable) -> AnyTable:
+        check_location_provider(table.metadata, self._binding.access)
         table.io = self._file_io(self._binding.storage_files(*roots_of(table.metadata)))
         return table
 
@@ -87,6 +89,28 @@ class BrokerSqlCatalog(SqlCatalog):
         self._files.need_write()
         with self._files.rooted(*roots_of(self.load_table(identifier).metadata)):
             super().purge_table(identifier)
+
+    # Nothing but us stands between a pipeline that was to read and the database's rows.
+
+    def drop_table(self, identifier: str | Identifier) -> None:
+        """Drop the table; ``AccessDenied`` where the catalog was loaded to read."""
+        self._files.need_write()
+        super().drop_table(identifier)
+
+    def rename_table(self, from_identifier: str | Identifier, to_identifier: str | Identifier) -> Table:
+        """Rename the table; ``AccessDenied`` where the catalog was loaded to read."""
+        self._files.need_write()
+        return super().rename_table(from_identifier, to_identifier)
+
+    def create_namespace(self, namespace: str | Identifier, properties: Properties = EMPTY_DICT) -> None:
+        """Create the namespace; ``AccessDenied`` where the catalog was loaded to read."""
+        self._files.need_write()
+        super().create_namespace(namespace, properties)
+
+    def drop_namespace(self, namespace: str | Identifier) -> None:
+        """Drop the namespace; ``AccessDenied`` where the catalog was loaded to read."""
+        self._files.need_write()
+        super().drop_namespace(namespace)
 
     def _connect(self) -> Engine:
         echo = str(self.properties.get("echo", "false")).lower()

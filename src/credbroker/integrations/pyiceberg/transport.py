@@ -16,7 +16,8 @@ from credbroker.source import CredentialSource
 
 # 419 is Iceberg's AuthenticationTimeoutResponse (REST specification, "Authentication Timeout"); servers use either.
 _TOKEN_REFUSED = frozenset({401, 419})
-_CONNECT_TIMEOUT = 10.0  # seconds. There is none for the answer: a commit that is given up on may yet have happened
+_CONNECT_TIMEOUT, _READ_TIMEOUT = 10.0, 60.0
+"""Seconds. There is none for the answer to a change: a commit that is given up on may yet have happened."""
 
 
 class CatalogTransport(HTTPAdapter):
@@ -41,7 +42,7 @@ class CatalogTransport(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Response:
-        timeout = timeout or (_CONNECT_TIMEOUT, None)
+        timeout = timeout or (_CONNECT_TIMEOUT, _READ_TIMEOUT if request.method in ("GET", "HEAD") else None)
         options = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
         response, token = self._send_once(request, options)
         if response.status_code in _TOKEN_REFUSED and self._source.invalidate(token):

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from tests.unit.integrations.pyiceberg.conftest import CANARY, CatalogServer, Desk, metadata
 
@@ -37,6 +38,28 @@ def test_each_signing_takes_the_keys_that_are_current_then(desk: Desk) -> None:
     last = asyncio.run(credentials.get_frozen_credentials())
     assert [*signed, last.access_key] == ["VENDED1", "VENDED1", "VENDED2"]
     assert (last.secret_key, last.token) == (CANARY, f"{CANARY}-session")
+
+
+def test_what_fsspec_is_configured_with_takes_the_place_of_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    configured = {
+        "key": "evil",
+        "secret": "evil",
+        "token": "evil",
+        "anon": True,
+        "endpoint_url": "http://evil.example",
+        "s3_additional_kwargs": {"ACL": "public-read"},
+        "requester_pays": True,
+        "client_kwargs": {"endpoint_url": "http://evil.example"},
+    }
+    monkeypatch.setitem(fsspec.config.conf, "s3", configured)
+    made = file_io(desk).new_input(f"{ORDERS}/data/1.parquet")._fs
+    assert not made.anon
+    assert (made.key, made.secret, made.token, made.endpoint_url) == (None, None, None, None)
+    assert (made.s3_additional_kwargs, made.req_kw) == ({}, {})
+    assert "evil" not in repr(made.storage_options)
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"profile": "evil"})
+    with pytest.raises(ConfigurationError, match="profile"):
+        file_io(desk).new_input(f"{ORDERS}/data/2.parquet")
 
 
 def test_a_refresh_under_way_does_not_hold_up_the_event_loop(desk: Desk) -> None:

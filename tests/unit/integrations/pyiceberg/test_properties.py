@@ -75,7 +75,6 @@ HARMLESS = {
     "snapshot-loading-mode": "refs",
     "scan-planning-mode": "client",
     "rest-scan-planning-enabled": "false",
-    "namespace-separator": ".",
     "view-endpoints-supported": "true",
     "s3.connect-timeout": "5",
     "s3.request-timeout": 30,

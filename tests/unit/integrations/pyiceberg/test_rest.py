@@ -97,9 +97,30 @@ def test_the_server_cannot_swap_anything(desk: Desk, server: CatalogServer, part
     assert "evil" not in repr(made.properties)
     assert made.uri == server.url
     assert isinstance(table.io, BrokerPyArrowFileIO)
-    assert set(table.io.properties) == {"credbroker.files"}
+    assert set(table.io.properties) == {"credbroker.files", "py-io-impl"}
+    assert table.io.properties["py-io-impl"] == "credbroker.integrations.pyiceberg.BrokerPyArrowFileIO"
     assert "ledger" not in repr(table.io.properties)
     assert all("x-evil" not in request.headers for request in server.asked)
+
+
+@pytest.mark.parametrize("separator", ["/../../../admin/", "?x=", "#", "%2F", "\\", "....", "a"])
+def test_the_servers_namespace_separator_leads_nowhere_else(desk: Desk, server: CatalogServer, separator: str) -> None:
+    server.config["overrides"] = {"namespace-separator": separator}
+    with pytest.raises(MalformedResponse, match="namespace-separator"):
+        catalog(desk)
+
+
+@pytest.mark.parametrize("config", [{"defaults": None}, {"defaults": 5}, {"overrides": {"namespace-separator": ""}}, []])
+def test_a_configuration_of_the_wrong_shape_is_a_malformed_response(desk: Desk, server: CatalogServer, config: Any) -> None:
+    server.config = config
+    with pytest.raises(MalformedResponse):
+        catalog(desk)
+
+
+def test_the_servers_namespace_separator_may_be_a_dot(desk: Desk, server: CatalogServer) -> None:
+    server.config["overrides"] = {"namespace-separator": "."}
+    catalog(desk).table_exists(("a", "b", "t"))
+    assert server.asked[-1].path.partition("?")[0] == "/v1/namespaces/a.b/tables/t"
 
 
 @pytest.mark.parametrize("prefix", ["../admin", "a/../../b", "%2e%2e/admin", "a//b", "x?y=z#"])
@@ -125,10 +146,31 @@ def test_neither_a_tables_config_nor_its_properties_reach_its_file_io(desk: Desk
     server.table("orders", {**reply, "config": evil, **vended})
     table = catalog(desk).load_table("sales.orders")
     assert isinstance(table.io, BrokerPyArrowFileIO)
-    assert set(table.io.properties) == {"credbroker.files"}
+    assert set(table.io.properties) == {"credbroker.files", "py-io-impl"}
+    assert table.io.properties["py-io-impl"] == "credbroker.integrations.pyiceberg.BrokerPyArrowFileIO"
     assert table.config == {}
     assert table.properties["write.target-file-size-bytes"] == "1000"
     assert "evil" not in repr(table.io.properties)
+
+
+def test_a_table_that_names_code_to_run_when_it_is_written_is_read_only(desk: Desk, server: CatalogServer) -> None:
+    server.table("orders", metadata(**{"write.py-location-provider.impl": "evil.Provider"}))
+    assert catalog(desk).load_table("sales.orders").metadata.location
+    with pytest.raises(ConfigurationError, match="names code to run"):
+        load_catalog(desk.broker, "production", access="read_write").load_table("sales.orders")
+
+
+@pytest.mark.parametrize("key", ["credbroker.access", "credbroker.config", "credbroker.io", "py-catalog-impl"])
+def test_what_is_an_argument_of_load_catalog_is_no_property_of_it(desk: Desk, key: str) -> None:
+    with pytest.raises(ConfigurationError, match=key):
+        load_catalog(desk.broker, "production", **{key: "x"})
+
+
+def test_an_open_file_is_not_pickled_with_its_keys(desk: Desk, server: CatalogServer) -> None:
+    server.table("orders", metadata())
+    io = catalog(desk).load_table("sales.orders").io
+    with pytest.raises(TypeError, match="pickle the table"):
+        pickle.dumps(io.new_input("s3://lake/wh/sales/orders/data/x.parquet"))
 
 
 def test_a_tables_own_token_is_not_sent_with_its_commit(desk: Desk, server: CatalogServer) -> None:

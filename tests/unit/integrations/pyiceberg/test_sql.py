@@ -110,7 +110,7 @@ def test_a_tables_properties_swap_nothing(desk: Desk, catalog: BrokerSqlCatalog,
     catalog.create_table("sales.orders", SCHEMA, properties=evil)
     table = catalog.load_table("sales.orders")
     assert isinstance(table.io, BrokerPyArrowFileIO)
-    assert set(table.io.properties) == {"credbroker.files"}
+    assert set(table.io.properties) == {"credbroker.files", "py-io-impl"}
     assert {arguments["endpoint_override"] for arguments in store.made} == {"http://127.0.0.1:9"}
     assert "evil" not in repr(store.made)
     with pytest.raises(AccessDenied, match="s3://lake/finance/data/"):
@@ -185,11 +185,18 @@ storage:
         "py-catalog-impl": "credbroker.integrations.pyiceberg.BrokerSqlCatalog",
         "credbroker.config": str(path),
         "credbroker.catalog": "ledger",
+        "credbroker.access": "read_write",
     }
     try:
         made = stock_load_catalog("accounts", **words)
         made.create_namespace("sales")
         assert made.list_namespaces() == [("sales",)]
+        # The same profile by another name is the same catalog; and one that was loaded to read changes nothing.
+        again = stock_load_catalog("others", **{**words, "credbroker.access": "read"})
+        assert again.list_namespaces() == [("sales",)]
+        for change in (again.create_namespace, again.drop_namespace):
+            with pytest.raises(AccessDenied, match="loaded with access='read'"):
+                change("sales")
         with pytest.raises(ConfigurationError, match="'uri'"):
             stock_load_catalog("accounts", **words, uri="sqlite://")
     finally:
