@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyiceberg.catalog import load_catalog as stock_load_catalog
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from tests.unit.integrations.pyiceberg.conftest import CANARY, SCHEMA, Desk, metadata
 
 from credbroker import Broker
@@ -50,6 +53,21 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderAsStore:
     made = FolderAsStore(folder)
     monkeypatch.setattr("credbroker.integrations.pyiceberg.arrow.S3FileSystem", made)
     return made
+
+
+@pytest.fixture(autouse=True)
+def connections() -> Iterator[None]:
+    """Closes what a catalog leaves to its engine's pool; from Python 3.13 on an open database is a warning."""
+    made: list[Any] = []
+
+    def keep(connection: Any, _: object) -> None:
+        made.append(connection)
+
+    event.listen(Engine, "connect", keep)
+    yield
+    event.remove(Engine, "connect", keep)
+    for connection in made:
+        connection.close()
 
 
 @pytest.fixture
