@@ -22,6 +22,8 @@ import pytest
 from pydantic import SecretStr
 
 from credbroker import Broker, SecretReference
+from credbroker.cli import main
+from credbroker.cli.command import Command
 from credbroker.context import Context, HttpRequest, HttpResponse
 from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, MalformedResponse
 from credbroker.system import log_filter
@@ -208,6 +210,79 @@ def test_no_error_lives_on_with_a_secret_in_its_frames() -> None:
         remembered = [thing for thing in gc.get_objects() if isinstance(thing, CredbrokerError) and thing.__traceback__]
         for error in remembered:
             assert_clean(locals_of(error.__traceback__))
+
+
+LAKE = {
+    "region": "eu-west-1",
+    "locations": ["s3://lake/wh/"],
+    "credentials": {
+        "mode": "iam_role",
+        "role_arn": "arn:aws:iam::123456789012:role/Pipe",
+        "credential_source": "environment",
+        "sts_endpoint": "https://sts.example",
+    },
+}
+KEYS = {
+    "s3.access-key-id": "ASIAEXAMPLE",
+    "s3.secret-access-key": TOKEN,
+    "s3.session-token": TOKEN,
+    "s3.session-token-expires-at-ms": str(int((NOW + timedelta(hours=1)).timestamp() * 1000)),
+}
+VENDED = {
+    "metadata": {"location": "s3://lake/wh/sales/orders"},
+    "storage-credentials": [{"prefix": "s3://lake/wh/sales/orders", "config": KEYS}],
+}
+ASSUMED = f"""<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
+<AccessKeyId>ASIAEXAMPLE</AccessKeyId><SecretAccessKey>{TOKEN}</SecretAccessKey><SessionToken>{TOKEN}</SessionToken>
+<Expiration>2026-01-01T01:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"""
+REFUSED = f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{SECRET} {TOKEN}</Message></Error></ErrorResponse>"
+
+
+class BaseIdentity(SystemEnvironment):
+    def variable(self, name: str) -> str | None:
+        return {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}.get(name)
+
+
+@pytest.mark.parametrize(
+    ("answers", "issued"),
+    [
+        ((answered(200, ASSUMED.encode()),), True),
+        ((answered(403, REFUSED.encode()),), False),
+        ((answered(200, SECRET.encode()),), False),
+        ((GOOD, answered(200, b"{}"), answered(200, json.dumps(VENDED).encode())), True),
+        ((GOOD, answered(200, b"{}"), answered(200, json.dumps(VENDED).replace("ASIAEXAMPLE", "").encode())), False),
+        ((GOOD, answered(200, b"{}"), answered(403, f'{{"error": {{"message": "{TOKEN}"}}}}'.encode())), False),
+    ],
+)
+def test_keys_that_sts_or_a_catalog_gives_show_nowhere(
+    answers: tuple[HttpResponse, ...], issued: bool, logged: io.StringIO
+) -> None:
+    catalog = {**CONFIG["catalogs"]["production"], "storage": "lake"}
+    context = Context(clock=ManualClock(NOW), http=FakeHttp(*answers), secrets=Secrets(), environment=BaseIdentity())
+    config = {"environment": "local", "catalogs": {"production": catalog}, "storage": {"lake": LAKE}}
+    with Broker.from_config(config, context=context) as broker:
+        table = len(answers) > 1
+        source: Any = broker.table("production", "sales.orders") if table else broker.storage("lake", "s3://lake/wh/x")
+        if issued:
+            assert_clean(repr(source.get()))
+        else:
+            with pytest.raises(CredbrokerError) as caught:
+                source.get()
+            assert_clean(everything_about(caught.value))
+        assert_clean(repr(broker.status()) + repr(pickle.dumps(source)) + repr(source))
+    assert_clean(logged.getvalue())
+
+
+def test_the_command_line_tells_no_text_of_a_foreign_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def burst(_: object) -> Any:
+        raise ValueError(f"{SECRET} {TOKEN}")
+
+    command = Command("burst", "fails", lambda _: None, burst)
+    for arguments in (["burst"], ["burst", "--json"]):
+        assert main(arguments, commands=(command,)) != 0
+        told = capsys.readouterr()
+        assert "ValueError" in told.err
+        assert_clean(told.out + told.err)
 
 
 PLANTED: list[dict[str, Any]] = [

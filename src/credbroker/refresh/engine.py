@@ -121,20 +121,6 @@ class Engine:
         with self._noting(slot):
             slot.retire()
 
-    # -- listeners -----------------------------------------------------------------------------------------------------
-
-    def listen(self, slot: Slot, listener: Listener, *, issued: bool = False) -> None:
-        """Tell ``listener`` of each new value from now on; ``issued``: it has had one before, and waits for the next."""
-        with self._lock:
-            slot.listeners = (*slot.listeners, listener)
-            slot.issued = slot.issued or issued
-        if self._refresher is not None and issued:
-            self._refresher.schedule(slot, -math.inf)
-
-    def unlisten(self, slot: Slot, listener: Listener) -> None:
-        with self._lock:
-            slot.listeners = tuple(other for other in slot.listeners if other is not listener)
-
     def _end_outdated(self, flights: list[Flight | None]) -> None:
         for flight in flights:
             if flight is not None:
@@ -162,6 +148,20 @@ class Engine:
             except IndexError:
                 return
             self._on_retired(*noted)
+
+    # -- listeners -----------------------------------------------------------------------------------------------------
+
+    def listen(self, slot: Slot, listener: Listener, *, issued: bool = False) -> None:
+        """Tell ``listener`` of each new value from now on; ``issued``: it has had one before, and waits for the next."""
+        with self._lock:
+            slot.listeners = (*slot.listeners, listener)
+            slot.issued = slot.issued or issued
+        if self._refresher is not None and issued:
+            self._refresher.schedule(slot, -math.inf)
+
+    def unlisten(self, slot: Slot, listener: Listener) -> None:
+        with self._lock:
+            slot.listeners = tuple(other for other in slot.listeners if other is not listener)
 
     # -- get -----------------------------------------------------------------------------------------------------------
 

@@ -215,6 +215,10 @@ storage:
         for change in (again.create_namespace, again.drop_namespace):
             with pytest.raises(AccessDenied, match="loaded with access='read'"):
                 change("sales")
+        with pytest.raises(AccessDenied, match="loaded with access='read'"):
+            again.drop_table("sales.orders")
+        with pytest.raises(AccessDenied, match="loaded with access='read'"):
+            again.rename_table("sales.orders", "sales.others")
         with pytest.raises(ConfigurationError, match="'uri'"):
             stock_load_catalog("accounts", **words, uri="sqlite://")
     finally:
