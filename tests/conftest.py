@@ -6,10 +6,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # No deadline: a slow machine is no counterexample. In CI the same examples each time: a red run must be the change's doing.
-settings.register_profile("credbroker", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("credbroker", max_examples=200, deadline=None, derandomize="CI" in os.environ)
+# For proofs, by hand: pytest tests/properties --hypothesis-profile=thorough
+settings.register_profile(
+    "thorough", max_examples=100_000, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+)
 settings.load_profile("credbroker")
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -27,3 +31,10 @@ def _nothing_ambient() -> Iterator[None]:
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A proof takes longer than a test may."""
+    if config.getoption("--hypothesis-profile") == "thorough":
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0))

@@ -131,8 +131,7 @@ class Broker:
         key = (name, locations, access)
         source = self._storage.get(key)
         if source is None:
-            parsed = tuple(sorted({Location.parse(location) for location in locations}, key=str))
-            request = CredentialRequest("storage", name, locations=parsed, access=_access(access))
+            request = CredentialRequest("storage", name, locations=_locations(locations), access=_access(access))
             source = _kept(self._storage, key, self._source(request))
         return source
 
@@ -222,6 +221,11 @@ class Broker:
         make = ClockedSource if self._brokerage.injected_clock else CredentialSource
         return make(self, request)
 
+    def _downscoped(
+        self, request: CredentialRequest, locations: tuple[str | Location, ...], access: Access | str | None
+    ) -> CredentialSource[Any]:
+        return self._source(self._brokerage.downscope(request, _locations(locations), _access(access)))
+
     def __repr__(self) -> str:
         where = ", ".join(self._brokerage.reference.paths) or "a mapping"
         return f"<Broker of {where}>"
@@ -245,6 +249,10 @@ def _scopes(scope: str | None) -> frozenset[str]:
     if scope is not None and not isinstance(scope, str):
         raise ConfigurationError(f"scope is a text of scopes with spaces between, not {type(scope).__name__}")
     return frozenset((scope or "").split())
+
+
+def _locations(locations: tuple[str | Location, ...]) -> tuple[Location, ...]:
+    return tuple(sorted({Location.parse(location) for location in locations}, key=str))
 
 
 def _access(access: Access | str | None) -> Access | None:

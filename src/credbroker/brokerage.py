@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from credbroker import attachment, limits, providers
 from credbroker.audit.log import LogSink
@@ -15,12 +15,13 @@ from credbroker.context import NO_CLOCK, Context
 from credbroker.credentials import Credential
 from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError, CredbrokerError
 from credbroker.issuing import issue
+from credbroker.location import Location
 from credbroker.profile import CatalogProfile, Profile, StorageProfile
 from credbroker.providers.requirements import check_profile, misconfigured
 from credbroker.refresh.engine import GONE, Engine
 from credbroker.refresh.flight import Flight
 from credbroker.refresh.slot import Loaded, Slot
-from credbroker.request import CredentialRequest, Kind
+from credbroker.request import Access, CredentialRequest, Kind
 from credbroker.system import log_filter
 from credbroker.system.clock import SystemClock
 
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
     from credbroker.config import Platform
 
 _SECTIONS: dict[Kind, str] = {"catalog": "catalogs", "table": "catalogs", "storage": "storage", "compute": "compute"}
+
+
+class Admitted(NamedTuple):
+    """A request that its profile allows, with who issues for it and what that would grant (None: it does not say)."""
+
+    request: CredentialRequest
+    profile: Profile
+    provider: providers.Provider
+    grant: providers.Grant | None
 
 
 class Brokerage:
@@ -88,7 +98,7 @@ class Brokerage:
         )
         raise ConfigurationError(f"no profile {name!r} under {section}; {hint}", profile=name)
 
-    def admit(self, request: CredentialRequest) -> tuple[CredentialRequest, Profile, providers.Provider]:
+    def admit(self, request: CredentialRequest) -> Admitted:
         """Check a request against its profile's limits and settings, without any I/O.
 
         Raises ``BrokerClosed``, ``AccessDenied`` (on record) and ``ConfigurationError``.
@@ -108,13 +118,39 @@ class Brokerage:
             raise ConfigurationError(f"audit.sink {sink!r} is not supported by this version of credbroker yet: use 'log'")
         check_profile(profile)
         plan = getattr(provider, "plan", None)
-        if plan is not None:
-            plan(request, profile)
-        return request, profile, provider
+        return Admitted(request, profile, provider, None if plan is None else plan(request, profile))
+
+    def explain(self, request: CredentialRequest) -> providers.Grant:
+        """What would be granted. Raises as ``admit`` does, and ``ConfigurationError`` for a provider that does not say."""
+        admitted = self.admit(request)
+        if admitted.grant is None:
+            raise ConfigurationError("its provider does not say what it would grant", profile=request.profile)
+        return admitted.grant
+
+    def downscope(
+        self, request: CredentialRequest, locations: tuple[Location, ...], access: Access | None
+    ) -> CredentialRequest:
+        """The request for less than ``request``: see ``CredentialSource.downscope``."""
+        if request.kind == "catalog":
+            raise ConfigurationError(
+                "a catalog's token is narrowed when it is asked for: broker.catalog(name, scope=)", profile=request.profile
+            )
+        admitted = self.admit(request)
+        if request.kind != "storage" or admitted.grant is None or admitted.grant.policy is None:
+            raise ConfigurationError(
+                "nobody would enforce that: what is issued with a policy of its own can be asked for anew with a narrower "
+                "one, what a catalog vends or a secret holds cannot",
+                profile=request.profile,
+            )
+        try:
+            return limits.narrowed(admitted.request, locations, access)
+        except AccessDenied as error:
+            self.trail.refused(admitted.request, error)
+            raise error.fresh() from None
 
     def slot(self, request: CredentialRequest) -> Slot:
         """The live slot for a request. What differs in authority differs in key: settings, principal, actor."""
-        request, profile, provider = self.admit(request)
+        request, profile, provider, _ = self.admit(request)
         section = _SECTIONS[request.kind]
         fingerprint = self._fingerprints.get((section, profile.name))
         if fingerprint is None:

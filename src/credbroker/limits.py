@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from credbroker.errors import AccessDenied, ConfigurationError
-from credbroker.location import covering
+from credbroker.location import Location, covering
 from credbroker.profile import Profile
-from credbroker.request import CredentialRequest
+from credbroker.request import Access, CredentialRequest
 
 _ALL_ROLES = "PRINCIPAL_ROLE:ALL"
 _ROLE = "PRINCIPAL_ROLE:"
@@ -27,6 +27,22 @@ def within(request: CredentialRequest, profile: Profile) -> CredentialRequest:
         # The profile has one token for every access: two requests that differ in it share that token.
         return replace(request, access=None)
     return request
+
+
+def narrowed(request: CredentialRequest, locations: tuple[Location, ...], access: Access | None) -> CredentialRequest:
+    """The request for ``locations`` and ``access`` alone, both as before where none is named.
+
+    Raises ``AccessDenied`` for what the request does not cover: a handle is never widened.
+    """
+    held = ", ".join(str(location) for location in request.locations)
+    for location in locations:
+        if covering(request.locations, location) is None:
+            raise AccessDenied(f"{location} lies outside what the handle is for ({held})", profile=request.profile)
+    if access is not None and request.access is not None and not request.access.covers(access):
+        raise AccessDenied(
+            f"access {access.value!r} was asked of a handle for {request.access.value!r}", profile=request.profile
+        )
+    return replace(request, locations=locations or request.locations, access=access or request.access)
 
 
 def asked_scopes(request: CredentialRequest, profile: Profile) -> frozenset[str]:

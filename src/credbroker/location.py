@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from credbroker.errors import ConfigurationError
@@ -18,8 +19,10 @@ _SCHEMES = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gs", "abfss": "abfss", 
 # Amazon S3 user guide, "General purpose bucket naming rules"; Google's are the same within what is used here, plus "_".
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _GCS_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-# Azure, "Naming and referencing containers": container@account.dfs.<suffix>
-_CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}@[a-z0-9]{3,24}\.[a-z0-9.-]+")
+# Azure, "Naming and referencing containers, blobs, and metadata"; "$root", "$web" and "$logs" are no data lake's.
+_CONTAINER = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+# "Storage account overview": account.dfs.<suffix>, or account.zNN.dfs.<suffix> for an account with a DNS zone endpoint.
+_ADLS_HOST = re.compile(r"[a-z0-9]{3,24}(?:\.z[0-9]{2})?\.dfs(?:\.[a-z0-9][a-z0-9-]{0,62})+\.[a-z]{2,63}")
 _LONGEST_KEY = 1024  # bytes of UTF-8, both S3 and GCS
 
 
@@ -50,7 +53,7 @@ class Location:
         canonical = _SCHEMES[scheme.lower()]
         bucket, _, key = rest.partition("/")
         _check_bucket(text, canonical, bucket)
-        return cls(canonical, bucket, _checked_key(text, key))
+        return cls(canonical, bucket, _checked_key(text, canonical, key))
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -79,6 +82,14 @@ def covering(locations: tuple[Location, ...], wanted: Location) -> Location | No
     return max(holding, key=lambda location: len(location.segments), default=None)
 
 
+def outermost(locations: Iterable[Location]) -> tuple[Location, ...]:
+    """The locations without repeats and without those that lie in another of them: the same grant, said in less."""
+    distinct = tuple(dict.fromkeys(locations))
+    return tuple(
+        location for location in distinct if not any(other != location and other.contains(location) for other in distinct)
+    )
+
+
 def _refused(text: str, rule: str) -> ConfigurationError:
     return ConfigurationError(f"the location {text!r} is refused: {rule}")
 
@@ -91,8 +102,13 @@ def _refuse_characters(text: str) -> None:
 
 def _check_bucket(text: str, scheme: str, bucket: str) -> None:
     if scheme == "abfss":
-        if not _CONTAINER.fullmatch(bucket):
+        container, _, host = bucket.partition("@")
+        if not host:
             raise _refused(text, "it must name container@account.dfs.core.windows.net")
+        if not (3 <= len(container) <= 63 and _CONTAINER.fullmatch(container)):
+            raise _refused(text, "the container's name breaks the naming rules (3 to 63 of a-z, 0-9 and single '-')")
+        if not _ADLS_HOST.fullmatch(host):
+            raise _refused(text, "the host is not account.dfs.core.windows.net or the like: lower case, no port, no address")
         return
     if "@" in bucket or ":" in bucket:
         raise _refused(text, "the bucket has userinfo or a port ('@' or ':')")
@@ -101,7 +117,7 @@ def _check_bucket(text: str, scheme: str, bucket: str) -> None:
         raise _refused(text, "the bucket's name breaks the naming rules (3 to 63 of a-z, 0-9, '.', '-')")
 
 
-def _checked_key(text: str, key: str) -> str:
+def _checked_key(text: str, scheme: str, key: str) -> str:
     key = key.removesuffix("/")
     if len(key.encode()) > _LONGEST_KEY:
         raise _refused(text, f"its key is longer than {_LONGEST_KEY} bytes")
@@ -112,15 +128,23 @@ def _checked_key(text: str, key: str) -> str:
     for segment in key.split("/"):
         form = segment
         while True:
-            if form.strip() in ("", ".", ".."):
-                raise _refused(text, "it has a blank, '.' or '..' segment, plain or percent-encoded")
-            if "/" in form or ("\\" in form and form != segment):
-                raise _refused(text, "it has a percent-encoded slash")
-            if any(unicodedata.category(character) in ("Cc", "Cs") for character in form):
-                raise _refused(text, "it has a percent-encoded control character")
+            _refuse_segment(text, scheme, form, decoded=form != segment)
             # Decoded to the end: one layer more may be decoded by a proxy or by the store (lakekeeper#1740).
             decoded = unquote(form, errors="surrogateescape")
             if decoded == form:
                 break
             form = decoded
     return key
+
+
+def _refuse_segment(text: str, scheme: str, form: str, *, decoded: bool) -> None:
+    if form.strip() in ("", ".", ".."):
+        raise _refused(text, "it has a blank, '.' or '..' segment, plain or percent-encoded")
+    if "/" in form or ("\\" in form and decoded):
+        raise _refused(text, "it has a percent-encoded slash")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in form):
+        raise _refused(text, "it has a percent-encoded control character")
+    if scheme == "abfss" and "\\" in form:  # azure-sdk-for-python#48690: signed as one segment, read as two
+        raise _refused(text, "it has a backslash, which Azure reads as a slash")
+    if scheme == "abfss" and form.endswith("."):  # azure-storage-ruby#191: signed with the dot, read without
+        raise _refused(text, "it has a segment that ends with '.', which Azure drops")

@@ -8,9 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from credbroker.errors import ConfigurationError, CredbrokerError
+from credbroker.location import Location
+from credbroker.providers import Grant
 from credbroker.refresh.engine import GONE
 from credbroker.refresh.slot import Slot
-from credbroker.request import CredentialRequest
+from credbroker.request import Access, CredentialRequest
 from credbroker.system.clock import elapsed as _elapsed
 
 if TYPE_CHECKING:
@@ -82,6 +84,23 @@ class CredentialSource(Generic[Value]):
         Call what is returned to end that.
         """
         return _Push(self, callback).stop
+
+    def explain(self) -> Grant:
+        """What would be granted: ``.policy``, ``.locations`` and ``.access``. Nothing is issued, and no secret is looked at.
+
+        ``policy`` is the session policy, the access boundary or the SAS's fields, as a dict; None where none narrows it.
+        Raises ``AccessDenied`` and ``ConfigurationError``.
+        """
+        return self._broker._brokerage.explain(self.request)  # noqa: SLF001
+
+    def downscope(self, *locations: str | Location, access: Access | str | None = None) -> CredentialSource[Value]:
+        """A handle for less: some of these locations or what lies below them, and the same access or part of it.
+
+        What it gets is issued anew, with a policy of its own. Raises ``AccessDenied`` for anything beyond this handle, and
+        ``ConfigurationError`` where no issuer would enforce it: a table's credentials are its catalog's to narrow, a static
+        secret reaches what it reaches.
+        """
+        return self._broker._downscoped(self.request, locations, access)  # noqa: SLF001
 
     def _get(self, min_ttl: timedelta | None, wait: bool) -> Value:
         demand = _seconds(min_ttl)

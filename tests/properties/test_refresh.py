@@ -120,4 +120,4 @@ class Refreshing(RuleBasedStateMachine):
 
 
 TestRefreshing = Refreshing.TestCase
-TestRefreshing.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestRefreshing.settings = settings(stateful_step_count=40)

@@ -26,6 +26,7 @@ _LATER_KEYS = (
     "private_key", "key_id", "signing_alg", "certificate", "certificate_key", "subject_token", "subject_token_type",
     "resource", "parameters", "issuer", "realm", "source_profile",
 )  # fmt: skip
+_TYPES = {"s3": "s3", "gs": "gcs", "abfss": "azure"}
 _REFERENCES = ("secret_ref", "client_id", "client_secret")
 
 
@@ -74,14 +75,15 @@ def compiled(config: PlatformConfig, tree: Node, paths: tuple[str, ...] = ()) ->
 
 def _storage(name: str, config: StorageConfig, tree: Node, *, production: bool) -> StorageProfile:
     bucket = config.bucket_location()
+    locations = _locations(config.locations) if config.locations is not None else (bucket,) if bucket else ()
     return StorageProfile(
         name=name,
         where=_where(tree, "storage", name),
         production=production,
         credentials=_credentials(config.credentials, tree, ("storage", name)),
-        locations=_locations(config.locations) if config.locations is not None else (bucket,) if bucket else (),
+        locations=locations,
         access=config.access or Access.READ,
-        type=config.type,
+        type=config.type or _type_of(locations),
         region=config.region or None,
         endpoint=_placed(config.endpoint, tree, ("storage", name, "endpoint")) or None,
         path_style_access=config.path_style_access,
@@ -92,6 +94,12 @@ def _storage(name: str, config: StorageConfig, tree: Node, *, production: bool) 
         policy_escapes=config.policy_escapes,
         max_ttl=config.max_ttl,
     )
+
+
+def _type_of(locations: tuple[Location, ...]) -> str:
+    """The kind of store that the locations are on; S3 where there is none, or several."""
+    kinds = {_TYPES[location.scheme] for location in locations}
+    return kinds.pop() if len(kinds) == 1 else "s3"
 
 
 def _catalog(

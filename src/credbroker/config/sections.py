@@ -50,7 +50,7 @@ class ProfileConfig(Section):
 class StorageConfig(ProfileConfig):
     """A profile under ``storage:``."""
 
-    type: Literal["s3", "gcs", "azure", "local"] = "s3"
+    type: Literal["s3", "gcs", "azure", "local"] | None = None
     endpoint: TextOrReference | None = None
     region: Text | None = None
     bucket: Text | None = None
@@ -60,7 +60,7 @@ class StorageConfig(ProfileConfig):
 
     def bucket_location(self) -> Location | None:
         """The ``bucket`` of floe as a location; None where it cannot be one (Azure needs the account)."""
-        scheme = _BUCKET_SCHEMES.get(self.type)
+        scheme = _BUCKET_SCHEMES.get(self.type or "s3")
         if not self.bucket or scheme is None:
             return None
         try:

@@ -19,15 +19,15 @@ from credbroker.request import Access, CredentialRequest
 
 GROUP = "credbroker.providers"
 RESERVED = frozenset({"static", "oauth2", "iam_role", "service_account", "catalog"})
-_LATER = frozenset({"service_account"})
 _OWN_PACKAGE = "credbroker.providers."
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What would be granted, without asking anybody: the policy that narrows it, where there is one."""
+    """What would be granted, without asking anybody. What is not known beforehand is None."""
 
     policy: Mapping[str, object] | None = None
+    """What the issuer is to enforce, as data: an IAM session policy, an access boundary, or the fields of a SAS."""
     locations: tuple[Location, ...] | None = None
     access: Access | None = None
 
@@ -80,8 +80,6 @@ def load(mode: str, plugins: tuple[str, ...] = ()) -> Provider:
 
 
 def _absent(mode: str) -> str:
-    if mode in _LATER:
-        return f"mode {mode!r} is not supported by this version of credbroker yet"
     if mode in RESERVED:
         return f"mode {mode!r} is missing from this installation: install credbroker-data anew"
     return f"the plug-in {mode!r} is listed under 'plugins:' but no installed distribution provides it"

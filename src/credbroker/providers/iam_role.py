@@ -95,7 +95,9 @@ class IamRoleProvider:
             parameters["ExternalId"] = role.external_id
         message = _sts.assume_role(parameters, _base_identity(context), endpoint=role.endpoint, region=role.signing_region)
         response = send(message, context)
-        keys, ends = _sts.assumed(response, parameters, host=urlsplit(role.endpoint).hostname or "its endpoint")
+        keys, ends = _sts.assumed(
+            response, parameters, host=urlsplit(role.endpoint).hostname or "its endpoint", asked=request.locations
+        )
         return S3Credentials(
             access_key_id=keys.access_key_id,
             secret_access_key=keys.secret_access_key,

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from credbroker.errors import ConfigurationError
-from credbroker.location import Location
+from credbroker.location import Location, outermost
 from credbroker.request import Access
 
 LONGEST_POLICY = 2048
@@ -42,17 +42,17 @@ def session_policy(
     A bucket's root is taken as it is asked: whether it may be asked is decided by containment before. Raises
     ``ConfigurationError`` for no location at all, one that is not on S3, or one that a policy cannot express.
     """
-    outermost = _outermost(locations)
-    if not outermost:
+    asked = outermost(locations)
+    if not asked:
         raise ConfigurationError("a session policy for no location is refused: a grant of nothing is not issued")
     if partition not in PARTITIONS:
         raise ConfigurationError(f"unknown AWS partition {partition!r}: use one of {', '.join(PARTITIONS)}")
-    prefixes = {location: _escaped(location, escapes=escapes) for location in outermost}
+    prefixes = {location: _escaped(location, escapes=escapes) for location in asked}
     arn = f"arn:{partition}:s3:::"
 
     actions = (_READ if access.covers(Access.READ) else ()) + (_WRITE if access.covers(Access.WRITE) else ())
     objects = [f"{arn}{location.bucket}/{prefix}*" for location, prefix in prefixes.items()]
-    buckets = list(dict.fromkeys(location.bucket for location in outermost))
+    buckets = list(dict.fromkeys(location.bucket for location in asked))
     statements = [_allow(actions, objects)]
     # One statement a bucket: merged ones would pair each bucket with every other bucket's prefixes.
     for bucket in buckets:
@@ -81,14 +81,6 @@ def compact(policy: Mapping[str, object], locations: Iterable[Location]) -> str:
             f"locations, or for a prefix that they share ({named})"
         )
     return text
-
-
-def _outermost(locations: Iterable[Location]) -> tuple[Location, ...]:
-    """The locations without those that lie in another of them: the same grant in fewer characters."""
-    distinct = tuple(dict.fromkeys(locations))
-    return tuple(
-        location for location in distinct if not any(other != location and other.contains(location) for other in distinct)
-    )
 
 
 def _escaped(location: Location, *, escapes: bool) -> str:

@@ -58,6 +58,14 @@ def test_a_bucket_is_a_location_unless_locations_are_given() -> None:
     assert storage(bucket="lake", type="local").locations == ()
 
 
+def test_the_kind_of_store_is_told_by_its_locations_unless_the_type_says_it() -> None:
+    assert storage().type == "s3"
+    assert storage(locations=["gs://lake/sales/"]).type == "gcs"
+    assert storage(locations=["abfss://lake@account.dfs.core.windows.net/sales/"]).type == "azure"
+    assert storage(locations=["gs://lake/sales/"], type="s3").type == "s3"
+    assert storage(locations=["gs://lake/sales/", "s3://lake/sales/"]).type == "s3"
+
+
 def test_a_catalog_takes_the_locations_of_its_storage() -> None:
     sections = {"storage": {"one": {"bucket": "lake"}, "two": {"locations": ["s3://lake/", "s3://two/x/"]}}}
     profile = catalog(sections, storage=["two", "one"])

@@ -40,13 +40,9 @@ def _fault(mode: str, *plugins: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("mode", sorted(RESERVED - {"service_account"}))
+@pytest.mark.parametrize("mode", sorted(RESERVED))
 def test_a_built_in_is_found_by_its_mode(mode: str) -> None:
     assert type(load(mode)).__module__ == f"credbroker.providers.{mode}"
-
-
-def test_a_built_in_of_a_later_version_says_so() -> None:
-    assert _fault("service_account") == "mode 'service_account' is not supported by this version of credbroker yet"
 
 
 def test_a_listed_plug_in_is_loaded_and_an_unlisted_one_is_not_imported(install: Install) -> None:
