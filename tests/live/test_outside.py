@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 from pydantic import SecretStr
 
 from credbroker.cli.demo.outside import ELSEWHERE_KEY, Target, attempts, client
-from credbroker.cli.demo.seaweed import BUCKET, SeaweedFS
+from credbroker.cli.demo.seaweed import BUCKET, REGION, SeaweedFS
 from credbroker.credentials import S3Credentials
 from credbroker.location import Location
 
@@ -45,3 +47,25 @@ def test_keys_that_open_nothing_prove_nothing(seaweed: SeaweedFS) -> None:
     assert [(attempt.what, attempt.refused, attempt.answer) for attempt in made] == [
         ("read its own file", False, "InvalidAccessKeyId")
     ]
+
+
+@pytest.mark.usefixtures("owner")
+def test_keys_that_are_for_elsewhere_prove_nothing_either(seaweed: SeaweedFS) -> None:
+    """Its own file is refused to them as all the others are: with ``AccessDenied``, which counts for nothing here."""
+    keys = assumed(seaweed, f"arn:aws:s3:::{BUCKET}/elsewhere/*")
+    (attempt,) = attempts(lambda: keys, seaweed.s3_endpoint, OWN, SIBLING, read_only=True)
+    assert (attempt.what, attempt.refused, attempt.answer) == ("read its own file", False, "AccessDenied")
+
+
+def assumed(store: SeaweedFS, resource: str) -> S3Credentials:
+    sts = boto3.client(
+        "sts",
+        endpoint_url=store.sts_endpoint,
+        region_name=REGION,
+        aws_access_key_id=store.access_key,
+        aws_secret_access_key=store.secret_key,
+    )
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resource}]}
+    given = sts.assume_role(RoleArn=store.role_arn, RoleSessionName="fence", Policy=json.dumps(policy))["Credentials"]
+    sts.close()
+    return S3Credentials(given["AccessKeyId"], SecretStr(given["SecretAccessKey"]), SecretStr(given["SessionToken"]))

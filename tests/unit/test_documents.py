@@ -10,8 +10,12 @@ import pytest
 import yaml
 
 from credbroker import Broker, errors
+from credbroker.cli import COMMANDS, main
+from credbroker.cli.doctor.tries import NAME, Ground, tries
 from credbroker.cli.exit_codes import ExitCode
+from credbroker.location import Location
 from credbroker.refresh import policy
+from credbroker.request import Access
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -92,3 +96,38 @@ def test_every_error_has_its_row() -> None:
 def test_every_exit_code_has_its_row() -> None:
     described = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
     assert [int(code) for code in described] == sorted(ExitCode)
+
+
+def _shown(command: str) -> list[str]:
+    """The blocks of the page about the commands that begin with that one, after a prompt."""
+    text = (ROOT / "docs" / "commands.md").read_text()
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for language, block in blocks if not language and block.startswith(f"$ {command} ")]
+
+
+def test_every_command_has_its_section() -> None:
+    described = re.findall(r"^## `(\w+)", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
+    assert described == [command.name for command in COMMANDS]
+
+
+@pytest.mark.parametrize("block", _shown("credbroker explain"))
+def test_what_explain_is_shown_to_print_is_what_it_prints(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    platform = next(text for name, text in _blocks("yaml") if name == "commands.md")
+    (tmp_path / "platform.yaml").write_text(platform)
+    monkeypatch.chdir(tmp_path)
+    command, _, output = block.partition("\n")
+    code = main(command.split()[2:])
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == output
+    assert code == (0 if captured.out else 77 if "lies outside" in output else 78)
+
+
+def test_what_doctor_is_shown_to_try_is_what_it_tries() -> None:
+    (block,) = _shown("credbroker doctor")
+    (draw,) = set(re.findall(rf"{re.escape(NAME)}([0-9a-f]{{16}})", block))
+    place = Location.parse("s3://lake/sales/")
+    planned = tries(Ground.below(place, (place,), draw), Access.READ_WRITE, None)
+    rows = re.findall(r"^  \w+ +(?:allowed|AccessDenied)  \S.*?  +(\S.*)$", block, re.MULTILINE)
+    assert rows == [one.what for one in (*planned.before, *planned.after, *planned.outside)]

@@ -12,10 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from credbroker.cli.command import Command, Outcome
 from credbroker.cli.demo import COMMAND as DEMO
+from credbroker.cli.doctor import COMMAND as DOCTOR
 from credbroker.cli.exit_codes import ExitCode, exit_code_of
+from credbroker.cli.explain import COMMAND as EXPLAIN
+from credbroker.cli.terminal import shown
 from credbroker.errors import CredbrokerError
 
-COMMANDS: tuple[Command, ...] = (DEMO,)
+COMMANDS: tuple[Command, ...] = (EXPLAIN, DOCTOR, DEMO)
 
 _DISTRIBUTION = "credbroker-data"
 
@@ -29,6 +32,9 @@ def main(argv: Sequence[str] | None = None, *, commands: Sequence[Command] = COM
     parser = _parser(commands)
     try:
         arguments = parser.parse_args(argv)
+        if arguments.command is None:
+            parser.print_help(sys.stderr)
+            parser.exit(ExitCode.USAGE)
     except SystemExit as stop:  # argparse ends the process itself: for --help and --version too
         return int(stop.code or 0)
     command: Command = arguments.command
@@ -60,7 +66,8 @@ def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"credbroker {_version()}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.set_defaults(command=None)
+    subparsers = parser.add_subparsers(metavar="COMMAND")
     for command in commands:
         own = subparsers.add_parser(command.name, help=command.summary, description=command.summary, allow_abbrev=False)
         own.add_argument("--json", action="store_true", help="end with one JSON object as the last line of the output")
@@ -77,7 +84,8 @@ def _version() -> str:
 
 
 def _failed(kind: str, message: str, code: ExitCode, *, as_json: bool) -> ExitCode:
-    print(f"credbroker: {message}", file=sys.stderr)
+    lines = "\n".join(map(shown, message.split("\n")))  # a file's faults come a line each
+    print(f"credbroker: {lines}", file=sys.stderr)
     if as_json:
         _print_object({"ok": False, "error": kind, "message": message})
     return code

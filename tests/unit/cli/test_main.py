@@ -68,6 +68,11 @@ def test_an_error_is_one_text_on_standard_error(
     assert captured.out == ""
 
 
+def test_an_error_keeps_its_lines_and_is_not_read_backwards(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["try"], commands=raising(ConfigurationError("two faults:\n  a\u202eb"))) == 78
+    assert capsys.readouterr().err == "credbroker: two faults:\n  a\\u202eb\n"
+
+
 def test_an_error_is_an_object_too_where_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["try", "--json"], commands=raising(AccessDenied("not yours", profile="lake"))) == 77
     assert json.loads(capsys.readouterr().out) == {"ok": False, "error": "AccessDenied", "message": "lake: not yours"}
@@ -92,12 +97,21 @@ def test_a_wrong_command_line_is_2(arguments: list[str], capsys: pytest.CaptureF
     assert "usage: credbroker" in capsys.readouterr().err
 
 
+def test_no_command_at_all_is_shown_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert all(f"    {each.name} " in captured.err for each in cli.COMMANDS)
+
+
 def test_version_and_help_are_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("credbroker ")
     assert main(["--help"]) == 0
     assert "demo" in capsys.readouterr().out
-    assert main(["demo", "--help"]) == 0
+    for each in cli.COMMANDS:
+        assert main([each.name, "--help"]) == 0
+        assert each.summary.split()[0] in capsys.readouterr().out
 
 
 def test_a_reader_that_goes_away_gets_no_traceback() -> None:

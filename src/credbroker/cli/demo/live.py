@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from credbroker.cli.demo.outside import Attempt
 from credbroker.cli.demo.report import Report, ScanResult
 from credbroker.cli.demo.view import conclusion, ending, seconds_left
+from credbroker.cli.fence import Attempt
 
 _FRAMES = 10  # a second
 _LOW = 1 / 3  # of its life: the bar turns yellow

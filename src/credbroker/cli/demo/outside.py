@@ -6,33 +6,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import ClientError
+from pydantic import SecretStr
 
 from credbroker.cli.demo.seaweed import BUCKET, REGION
+from credbroker.cli.fence import Attempt, Outcome, Store
 from credbroker.credentials import S3Credentials
+from credbroker.integrations.pyiceberg.endpoint import Endpoint
 from credbroker.location import Location
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    Call = Callable[[S3Client], object]
+    from credbroker.cli.fence import Call
 
 ELSEWHERE_KEY = "payroll/salaries.csv"
 """An object in another bucket."""
-
-_REFUSED = "AccessDenied"
-_ALLOWED = "allowed"
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt and what became of it. ``answer`` is the store's error code, or what it let happen."""
-
-    what: str
-    refused: bool
-    answer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +31,15 @@ class Target:
     data_key: str
 
 
-def client(
-    endpoint: str,
-    access_key: str,
-    secret_key: str,
-    session_token: str | None = None,
-    *,
-    session: boto3.session.Session | None = None,
-) -> S3Client:
-    """An S3 client that tries once. ``session`` keeps what is slow to load from one client to the next."""
-    return (session or boto3.session.Session()).client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name=REGION,
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        aws_session_token=session_token,
-        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, proxies={}),
-    )
+def store(endpoint: str) -> Store:
+    """The demonstration's store at ``endpoint``: on loopback, path style."""
+    return Store(Endpoint(endpoint, REGION, virtual=False, proxy=None, ca_file=None))
+
+
+def client(endpoint: str, access_key: str, secret_key: str, session_token: str | None = None) -> S3Client:
+    """An S3 client that tries once."""
+    token = SecretStr(session_token) if session_token else None
+    return store(endpoint).client(S3Credentials(access_key, SecretStr(secret_key), token))
 
 
 def find(admin: S3Client, location: str) -> Target:
@@ -78,19 +57,14 @@ def attempts(
     ``get`` gives the credential that is current, as the table's files use it. Before the first one a file inside is read:
     only where keys open what they should does a refusal elsewhere say something. If they do not, that is all that is told.
     """
-    session = boto3.session.Session()
-    # A second's work on a busy machine, and keys of a few seconds are not to wait for it.
-    client(endpoint, "none", "none", session=session).close()
+    tried = store(endpoint)
 
     def attempt(what: str, call: Call) -> Attempt:
-        held = get()
-        token = held.session_token.get_secret_value() if held.session_token else None
-        s3 = client(endpoint, held.access_key_id, held.secret_access_key.get_secret_value(), token, session=session)
-        return _try(what, s3, call)
+        return tried.attempt(what, get(), call)
 
     inside = attempt("read its own file", lambda s3: s3.get_object(Bucket=own.folder.bucket, Key=own.data_key))
-    if inside.answer != _ALLOWED:
-        yield replace(inside, refused=False)
+    if inside.outcome is not Outcome.DONE:
+        yield replace(inside, outcome=Outcome.OTHER)
         return
     for what, call in [*_beside(own, sibling), *(_writing(own) if read_only else [])]:
         yield attempt(what, call)
@@ -116,14 +90,3 @@ def _writing(own: Target) -> list[tuple[str, Call]]:
         ("write into its own folder, with a grant to read", lambda s3: s3.put_object(Bucket=bucket, Key=key)),
         ("delete its own file, with a grant to read", lambda s3: s3.delete_object(Bucket=bucket, Key=own.data_key)),
     ]
-
-
-def _try(what: str, s3: S3Client, call: Call) -> Attempt:
-    try:
-        call(s3)
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", "an error without a code"))
-        return Attempt(what, code == _REFUSED, code)
-    finally:
-        s3.close()
-    return Attempt(what, refused=False, answer=_ALLOWED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from credbroker.cli.demo.runs import Runs
 from credbroker.cli.demo.seaweed import SeaweedFS
 from credbroker.cli.demo.table import Size
 from credbroker.cli.demo.view import PlainView, View
+from credbroker.cli.terminal import console
 
 _SESSION = timedelta(seconds=5)
 _SIZE = Size(files=60, rows_per_file=1000)
@@ -60,12 +60,9 @@ def show(*, for_a_program: bool) -> Report:
 
 
 def _view(*, for_a_program: bool) -> View:
-    if for_a_program or not sys.stdout.isatty():
+    terminal = None if for_a_program else console()
+    if terminal is None:
         return PlainView()
-    try:
-        from rich.console import Console
+    from credbroker.cli.demo.live import LiveView
 
-        from credbroker.cli.demo.live import LiveView
-    except ImportError:
-        return PlainView()
-    return LiveView(Console())
+    return LiveView(terminal)

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Protocol
 
-from credbroker.cli.demo.outside import Attempt
 from credbroker.cli.demo.report import LEAST_REFRESHES, Report, ScanResult
+from credbroker.cli.fence import Attempt
 from credbroker.system.clock import SystemClock
 
 _STEPS = 6

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from credbroker.cli.demo.live import LiveView
-from credbroker.cli.demo.outside import Attempt
 from credbroker.cli.demo.report import Report, ScanResult
 from credbroker.cli.demo.view import PlainView, View, ending, seconds_left
+from credbroker.cli.fence import Attempt, Outcome
 
 if TYPE_CHECKING:
     import pytest
@@ -33,8 +33,8 @@ def show(view: View) -> None:
         view.refused("GET one.parquet: InvalidAccessKeyId")
         view.rows(100)
         view.end(ScanResult(100, 1, 1))
-        view.attempt(Attempt("read [a file]", refused=True, answer="AccessDenied"))
-        view.attempt(Attempt("list it", refused=False, answer="allowed"))
+        view.attempt(Attempt("read [a file]", Outcome.REFUSED, "AccessDenied"))
+        view.attempt(Attempt("list it", Outcome.DONE, "allowed"))
         view.conclude(REPORT)
 
 

@@ -1,0 +1,34 @@
+"""``--config``: which platform files a command reads."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from credbroker.attachment import CONFIG_VARIABLE, split
+from credbroker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from credbroker.broker import Broker
+
+
+def add_config(parser: ArgumentParser) -> None:
+    """Give a command the option; ``broker_of`` reads it."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        action="append",
+        help=f"the platform file; several are merged in their order (default: ${CONFIG_VARIABLE}, separated as a PATH is)",
+    )
+
+
+def broker_of(arguments: Namespace) -> Broker:
+    """The broker of the files that are named, else of ``$CREDBROKER_CONFIG``. Raises ``ConfigurationError``."""
+    # Both cost pydantic, which `credbroker --help` does not pay for.
+    from credbroker.broker import Broker
+    from credbroker.system.environment import SystemEnvironment
+
+    paths = arguments.config or split(SystemEnvironment().variable(CONFIG_VARIABLE) or "")
+    if not paths:
+        raise ConfigurationError(f"no platform file is named: give --config FILE, or set ${CONFIG_VARIABLE}")
+    return Broker.from_yaml(*paths)
