@@ -6,7 +6,7 @@ import os
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from credbroker import attachment
 from credbroker.brokerage import Brokerage
@@ -15,7 +15,7 @@ from credbroker.credentials import AccessToken, StorageCredentials, TableCredent
 from credbroker.errors import AccessDenied, ConfigurationError
 from credbroker.location import Location
 from credbroker.profile import CatalogProfile, Profile
-from credbroker.providers import Provider
+from credbroker.providers import Provider, backing
 from credbroker.request import Access, CredentialRequest, Kind
 from credbroker.source import ClockedSource, CredentialSource
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from credbroker.secrets.reference import SecretReference
 
 _MOST_NAMES = 10_000
+_MOST_LOCATIONS = 100
 
 
 class Broker:
@@ -129,7 +130,12 @@ class Broker:
         Raises ``AccessDenied`` for a location or access beyond the profile's, ``ConfigurationError``.
         """
         key = (name, locations, access)
-        source = self._storage.get(key)
+        try:
+            source = self._storage.get(key)
+        except TypeError:
+            raise ConfigurationError(
+                "locations are texts, given one by one: storage(name, 's3://a/b', 's3://a/c')"
+            ) from None
         if source is None:
             request = CredentialRequest("storage", name, locations=_locations(locations), access=_access(access))
             source = _kept(self._storage, key, self._source(request))
@@ -140,7 +146,12 @@ class Broker:
     ) -> CredentialSource[TableCredentials]:
         """The storage credentials that the catalog vends for a table, ``"sales.orders"`` or ``("sales", "orders")``."""
         key = (name, table, access)
-        source = self._tables.get(key)
+        try:
+            source = self._tables.get(key)
+        except TypeError:
+            raise ConfigurationError(
+                "a table is named by a text or a tuple, 'sales.orders' or ('sales', 'orders')"
+            ) from None
         if source is None:
             identifier = tuple(table.split(".")) if isinstance(table, str) else table
             if len(identifier) < 2 or not all(isinstance(part, str) and part for part in identifier):
@@ -156,26 +167,34 @@ class Broker:
     ) -> CredentialSource[StorageCredentials]:
         """Credentials for a location by the storage profile of that catalog which contains it, the longest first.
 
-        Raises ``AccessDenied`` where none contains it.
+        Raises ``AccessDenied``, on record, where none contains it or the catalog's own ``locations`` do not.
         """
         profile = self.profile("catalog", catalog)
         wanted = Location.parse(location)
-        candidates = profile.storage if isinstance(profile, CatalogProfile) else ()
-        chosen = max(
-            (
-                (len(held.segments), storage.name)
-                for storage in candidates
-                for held in storage.locations
-                if held.contains(wanted)
-            ),
-            default=None,
-        )
-        if chosen is None:
-            allowed = ", ".join(f"{storage.name}: {held}" for storage in candidates for held in storage.locations) or "none"
-            error = AccessDenied(f"no storage profile of the catalog contains {wanted} (it has {allowed})", profile=catalog)
-            self._brokerage.trail.refused(self._mine(CredentialRequest("table", catalog, (wanted,), _access(access))), error)
-            raise error
-        return self.storage(chosen[1], wanted, access=access)
+        storage = backing.storage_for(profile, wanted) if isinstance(profile, CatalogProfile) else None
+        if storage is None:
+            held = profile.storage if isinstance(profile, CatalogProfile) else ()
+            allowed = ", ".join(f"{one.name}: {place}" for one in held for place in one.locations) or "none"
+            self._refuse(catalog, wanted, access, f"no storage profile of the catalog contains {wanted} (it has {allowed})")
+        self.check_location(catalog, wanted, access)
+        return self.storage(storage.name, wanted, access=access)
+
+    def check_location(self, catalog: str, location: str | Location, access: Access | str = Access.READ) -> None:
+        """Check that files of that catalog's tables may lie there.
+
+        Raises ``AccessDenied``, on record, where its ``locations`` or those of its storage profiles do not contain it.
+        """
+        profile = self.profile("catalog", catalog)
+        wanted = Location.parse(location)
+        fault = backing.beyond(profile, wanted) if isinstance(profile, CatalogProfile) else None
+        if fault is not None:
+            self._refuse(catalog, wanted, access, f"the table's files would lie at {wanted}, {fault}")
+
+    def _refuse(self, catalog: str, location: Location, access: Access | str, why: str) -> NoReturn:
+        error = AccessDenied(why, profile=catalog)
+        request = self._mine(CredentialRequest("table", catalog, (location,), _access(access)))
+        self._brokerage.trail.refused(replace(request, principal=self._brokerage.platform.principal), error)
+        raise error
 
     # -- looking in and letting go -------------------------------------------------------------------------------------
 
@@ -252,6 +271,11 @@ def _scopes(scope: str | None) -> frozenset[str]:
 
 
 def _locations(locations: tuple[str | Location, ...]) -> tuple[Location, ...]:
+    if len(locations) > _MOST_LOCATIONS:
+        raise ConfigurationError(
+            f"{len(locations)} locations are asked for at once, and no policy holds more than {_MOST_LOCATIONS}: ask for a "
+            f"prefix that they share, or for fewer ({str(locations[0])[:200]!r}, ...)"
+        )
     return tuple(sorted({Location.parse(location) for location in locations}, key=str))
 
 

@@ -15,7 +15,7 @@ from credbroker.context import NO_CLOCK, Context
 from credbroker.credentials import Credential
 from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError, CredbrokerError
 from credbroker.issuing import issue
-from credbroker.location import Location
+from credbroker.location import Location, covering
 from credbroker.profile import CatalogProfile, Profile, StorageProfile
 from credbroker.providers.requirements import check_profile, misconfigured
 from credbroker.refresh.engine import GONE, Engine
@@ -143,10 +143,17 @@ class Brokerage:
                 profile=request.profile,
             )
         try:
-            return limits.narrowed(admitted.request, locations, access)
+            narrowed = limits.narrowed(admitted.request, locations, access)
         except AccessDenied as error:
             self.trail.refused(admitted.request, error)
             raise error.fresh() from None
+        opened = self.explain(narrowed).locations
+        if opened is None or any(covering(narrowed.locations, location) is None for location in opened):
+            raise ConfigurationError(
+                "nobody would enforce that: what is issued opens the whole container (allow_container_scope)",
+                profile=request.profile,
+            )
+        return narrowed
 
     def slot(self, request: CredentialRequest) -> Slot:
         """The live slot for a request. What differs in authority differs in key: settings, principal, actor."""

@@ -205,9 +205,19 @@ class TableCredentials(_Value):
         self._check_expiry()
 
     @property
-    def locations(self) -> tuple[Location, ...]:
-        """The prefixes that credentials are held for."""
-        return tuple(location for location, _ in self.by_location)
+    def prefixes(self) -> tuple[Location, ...]:
+        """Where each of the credentials is to be used."""
+        return tuple(prefix for prefix, _ in self.by_location)
+
+    @property
+    def locations(self) -> tuple[Location, ...] | None:
+        """What all of them were granted; None where one does not state it."""
+        granted: list[Location] = []
+        for _, value in self.by_location:
+            if value.locations is None:
+                return None
+            granted.extend(value.locations)
+        return tuple(dict.fromkeys(granted))
 
     @property
     def access(self) -> Access | None:
@@ -217,12 +227,12 @@ class TableCredentials(_Value):
 
     def for_location(self, uri: str | Location) -> StorageCredentials:
         """The credentials whose prefix contains ``uri``: the longest that does. Raises ``AccessDenied`` if none does."""
-        wanted = Location.parse(uri)
-        chosen = covering(self.locations, wanted)
-        for location, value in self.by_location:
-            if location == chosen:
+        wanted = uri if isinstance(uri, Location) else Location.parse(uri)
+        chosen = covering(self.prefixes, wanted)
+        for prefix, value in self.by_location:
+            if prefix == chosen:
                 return value
-        held = ", ".join(str(location) for location in self.locations) or "no location"
+        held = ", ".join(str(prefix) for prefix in self.prefixes) or "no location"
         raise AccessDenied(f"the table's credentials are for {held}; {wanted} lies outside")
 
     def _identity(self) -> tuple[str, ...]:

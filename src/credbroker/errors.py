@@ -79,6 +79,10 @@ class CredbrokerError(Exception):
         fields["provider"] = self.provider or provider
         return _rebuild(self._kind(), self.message, fields)
 
+    def saying(self, message: str) -> CredbrokerError:
+        """The same error as a new object with another text."""
+        return _rebuild(self._kind(), message, self._fields())
+
 
 def _rebuild(kind: type[CredbrokerError], message: str, fields: dict[str, object]) -> CredbrokerError:
     return kind(message, **fields)  # type: ignore[arg-type]

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from credbroker import limits
 from credbroker.audit.trail import Trail
 from credbroker.context import Clock, Connection, Context, Http, HttpRequest, HttpResponse
-from credbroker.credentials import AccessToken, Credential, ending_at
+from credbroker.credentials import AccessToken, Credential, TableCredentials, ending_at
 from credbroker.errors import CredbrokerError, IssuerUnavailable, MalformedResponse
 from credbroker.location import Location, covering
-from credbroker.profile import Profile
+from credbroker.profile import Profile, StorageProfile
+from credbroker.providers.backing import bounds, storage_for
 from credbroker.refresh.slot import Loaded
-from credbroker.request import CredentialRequest
+from credbroker.request import Access, CredentialRequest
 
 if TYPE_CHECKING:
     from credbroker.providers import Provider
@@ -127,12 +128,36 @@ def _check_grant(request: CredentialRequest, profile: Profile, value: Credential
                 "is asked, or name in credentials.scope what this client always gets"
             )
         return
-    asked = request.locations or profile.locations
-    granted: tuple[Location, ...] | None = getattr(value, "locations", None)
-    if granted is not None and asked:
-        for location in granted:
-            if covering(asked, location) is None:
-                raise MalformedResponse(f"the issuer granted {location}, outside what was asked")
-    access = getattr(value, "access", None)
+    asked = request.locations or bounds(profile)
+    if isinstance(value, TableCredentials):
+        # What each of its keys reaches is held to the prefixes, which are all that it says; and these to the profile.
+        _check_locations(value.prefixes, asked)
+        for prefix, held in value.by_location:
+            _check_reach(request, held, value.prefixes, storage_for(profile, prefix))
+    else:
+        _check_reach(request, value, asked, profile)
+
+
+def _check_reach(
+    request: CredentialRequest, value: Credential, asked: tuple[Location, ...] | None, granting: Profile | None
+) -> None:
+    granted: tuple[Location, ...] = getattr(value, "locations", None) or ()
+    if isinstance(granting, StorageProfile) and granting.allow_container_scope:
+        held = [
+            location for location in asked or () if location.scheme == "abfss" and covering(granting.locations, location)
+        ]
+        containers = {location.bucket for location in held}
+        granted = tuple(location for location in granted if location.key or location.bucket not in containers)
+    _check_locations(granted, asked)
+    access: Access | None = getattr(value, "access", None)
     if access is not None and request.access is not None and not request.access.covers(access):
-        raise MalformedResponse(f"the issuer granted access {access.value!r}, wider than {request.access.value!r}")
+        raise MalformedResponse(
+            f"the issuer granted access {access.value!r}, wider than {request.access.value!r}: ask for that, or have less "
+            "granted (by a catalog, to a principal with no more than that: credentials.scopes)"
+        )
+
+
+def _check_locations(granted: tuple[Location, ...], asked: tuple[Location, ...] | None) -> None:
+    for location in granted:
+        if asked is not None and covering(asked, location) is None:
+            raise MalformedResponse(f"the issuer granted {location}, outside what was asked")

@@ -15,6 +15,9 @@ _ROLE = "PRINCIPAL_ROLE:"
 
 def within(request: CredentialRequest, profile: Profile) -> CredentialRequest:
     """The request, completed by what the profile alone can mean. Raises ``AccessDenied`` that says what is allowed."""
+    if request.access is None and request.kind in ("storage", "table"):
+        # Before it is checked: what is unsaid would pass a profile to write, and could be narrowed to anything.
+        request = replace(request, access=Access.READ)
     if request.kind == "storage":
         request = _with_locations(request, profile)
     if request.access is not None and not profile.access.covers(request.access):

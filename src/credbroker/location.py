@@ -41,7 +41,7 @@ class Location:
         Raises ``ConfigurationError`` that names the location and the rule it broke.
         """
         if isinstance(text, Location):
-            return text
+            return cls.parse(str(text))  # made by hand, it may hold what no text gets past
         if not isinstance(text, str):
             raise ConfigurationError(f"a location is a text such as 's3://bucket/prefix/', not {type(text).__name__}")
         _refuse_characters(text)

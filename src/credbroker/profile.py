@@ -93,6 +93,8 @@ class CatalogProfile(Profile):
 
     kind: Kind = "catalog"
     type: str = "rest"
+    locations_stated: bool = False
+    """Whether the file itself says ``locations``: an empty list allows nothing, none at all leaves it to ``storage``."""
     uri: str | SecretReference | None = None
     warehouse: str | None = None
     storage: tuple[StorageProfile, ...] = ()

@@ -24,6 +24,13 @@ from credbroker.request import Access
 
 SCHEMA = {"type": "struct", "fields": [{"id": 1, "name": "amount", "type": "long", "required": False}]}
 ORDERS = "/v1/warehouse/namespaces/sales/tables/orders"
+TABLES: dict[str, dict[str, str]] = {
+    "orders": {},
+    "orders2": {},
+    "apart": {"write.data.path": "s3://lake/blocks"},
+    "stray-data": {"write.data.path": "s3://warehouse/finance/blocks"},
+    "stray-metadata": {"write.metadata.path": "s3://lake/metadata"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +42,8 @@ def server() -> Iterator[SeaweedFS]:
             session.headers["Authorization"] = f"Bearer {token}"
             namespaces = f"{running.catalog_uri}/v1/warehouse/namespaces"
             session.post(namespaces, json={"namespace": ["sales"]}, timeout=30).raise_for_status()
-            for name in ("orders", "orders2"):
-                table = {"name": name, "schema": SCHEMA}
+            for name, properties in TABLES.items():
+                table = {"name": name, "schema": SCHEMA, "properties": properties}
                 session.post(f"{namespaces}/sales/tables", json=table, timeout=30).raise_for_status()
         yield running
 
@@ -153,6 +160,60 @@ def test_without_delegation_the_storage_profile_serves_the_table(server: Seaweed
     assert isinstance(value, TableCredentials)
     assert value.access is Access.READ_WRITE
     opens_its_own_table_only(server, value)
+
+
+@pytest.mark.parametrize(
+    "stores", [{"warehouse": ["s3://warehouse/sales/", "s3://lake/"]}, {"warehouse": ["s3://warehouse/sales/"]}]
+)
+def test_the_folder_that_a_table_writes_to_is_asked_for_with_it(server: SeaweedFS, stores: dict[str, list[str]]) -> None:
+    """By one session for both, or by one of each storage profile."""
+    setup = platform(server, server.catalog_uri, access_delegation="none", storage=["warehouse", "elsewhere"])
+    setup["storage"]["warehouse"]["locations"] = stores["warehouse"]
+    with Broker.from_config(setup) as broker:
+        value = broker.table("production", "sales.apart", access="read_write").get()
+        asked = [entry["locations"] for entry in broker.status() if entry["kind"] == "storage"]
+    both = ["s3://lake/blocks/", "s3://warehouse/sales/apart/"]
+    assert sorted(str(location) for location in value.locations) == both
+    assert sorted(asked) == ([both] if "s3://lake/" in stores["warehouse"] else [[place] for place in both])
+    for bucket, key, outside in (
+        ("warehouse", "sales/apart/data/x", "sales/orders/data/x"),
+        ("lake", "blocks/x", "blocks2/x"),
+    ):
+        with opened(server, value, f"s3://{bucket}/{key}") as client:
+            client.put_object(Bucket=bucket, Key=key, Body=b"1")
+            with pytest.raises(ClientError) as caught:
+                client.put_object(Bucket=bucket, Key=outside, Body=b"1")
+            assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+@pytest.mark.parametrize("delegation", ["vended-credentials", "none"])
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ("stray-data", r"s3://warehouse/finance/blocks/ as the table's write\.data\.path"),
+        ("stray-metadata", r"s3://lake/metadata/ as the table's write\.metadata\.path"),
+    ],
+)
+def test_a_table_that_would_write_outside_gets_nothing_though_the_catalog_would_vend(
+    server: SeaweedFS, delegation: str, table: str, named: str
+) -> None:
+    stores = {"access_delegation": delegation, "storage": ["warehouse"]}
+    with (
+        Broker.from_config(platform(server, server.catalog_uri, **stores)) as broker,
+        pytest.raises(MalformedResponse, match=named),
+    ):
+        broker.table("production", ("sales", table)).get()
+
+
+def test_what_is_vended_without_a_word_of_the_table_serves_its_prefix_alone(
+    server: SeaweedFS, proxy: CredentialsProxy
+) -> None:
+    """``/credentials`` says nothing of the table's properties: no file is served where they lead."""
+    with Broker.from_config(platform(server, proxy.uri, storage=["warehouse"])) as broker:
+        value = broker.table("production", ("sales", "stray-data")).get()
+    assert value.locations == (Location.parse("s3://warehouse/sales/stray-data"),)
+    with pytest.raises(AccessDenied, match="lies outside"):
+        value.for_location("s3://warehouse/finance/blocks/x")
 
 
 def test_a_table_that_no_storage_profile_contains_is_beyond_the_limits(server: SeaweedFS) -> None:

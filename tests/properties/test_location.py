@@ -105,9 +105,23 @@ def test_parsing_what_was_parsed_changes_nothing(root: str, key: str) -> None:
     assert location.key == key.removesuffix("/")
     again = Location.parse(str(location))
     assert (again, str(again), hash(again)) == (location, str(location), hash(location))
-    assert Location.parse(location) is location
+    assert Location.parse(location) == location
     assert location.prefix == "".join(f"{segment}/" for segment in location.segments)
     assert str(location).removesuffix("/") == f"{location.scheme}://{location.bucket}/{location.key}".removesuffix("/")
+
+
+@given(st.sampled_from(["s3", "gs"]), st.sampled_from(["lake", "la/ke", "lake?", "*", ""]), keys)
+@example("s3", "lake", "a/../b")
+@example("s3", "lake", "a/")
+def test_a_location_that_was_made_by_hand_is_one_that_a_text_could_give_or_refused(
+    scheme: str, bucket: str, key: str
+) -> None:
+    made = Location(scheme, bucket, key)
+    try:
+        assert Location.parse(made) == Location.parse(f"{scheme}://{bucket}/{key}/" if key else f"{scheme}://{bucket}")
+    except ConfigurationError:
+        return
+    assert Location.parse(made) == made
 
 
 @given(

@@ -8,7 +8,7 @@ import queue
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -403,6 +403,43 @@ def test_a_location_that_no_storage_profile_contains_is_on_record(desk: Desk, re
     with pytest.raises(AccessDenied):
         desk.broker.storage_for("production", "s3://lake/hr")
     assert [record["event"] for record in records()] == ["denied"]
+
+
+def test_a_catalogs_own_locations_bound_the_storage_that_serves_it(records: Any) -> None:
+    catalogs = {"production": {**CONFIG["catalogs"]["production"], "locations": ["s3://lake/sales/"]}}
+    providers = {"iam_role": ControlledProvider(answer=keys)}
+    with Broker.from_config({**CONFIG, "catalogs": catalogs}, providers=providers, context=Context()) as broker:
+        assert broker.storage_for("production", "s3://lake/sales/x").request.profile == "lake"
+        with pytest.raises(AccessDenied, match=r"s3://lake/finance/x/, outside .*catalogs\.production\.locations"):
+            broker.storage_for("production", "s3://lake/finance/x")
+        with pytest.raises(AccessDenied, match="outside"):
+            broker.check_location("production", "s3://lake/finance/x", "read_write")
+    assert [(record["event"], record["access"], record["principal"]) for record in records()] == [
+        ("denied", "read", "data-platform-svc"),
+        ("denied", "read_write", "data-platform-svc"),
+    ]
+
+
+def test_a_table_is_on_record_with_what_its_keys_reach_and_not_with_where_they_are_used(desk: Desk, records: Any) -> None:
+    prefix, root = Location.parse("s3://lake/sales/x"), Location.parse("s3://lake/sales")
+    wide = S3Credentials("AKIA1", SecretStr(CANARY), SecretStr(CANARY), locations=(root,))
+    unsaid = S3Credentials("AKIA2", SecretStr(CANARY), SecretStr(CANARY))
+    vending = ControlledProvider(answer=lambda number, _request, _context: TableCredentials(((prefix, values[number - 1]),)))
+    values = [replace(wide, locations=(prefix,)), unsaid]
+    with Broker.from_config(CONFIG, providers={"catalog": vending}, context=Context(clock=ManualClock())) as broker:
+        assert broker.table("production", "sales.x").get().prefixes == (prefix,)
+        assert broker.table("production", "sales.y").get().locations is None
+    issued = [record for record in records() if record["event"] == "issued"]
+    assert [record.get("granted_locations") for record in issued] == [["s3://lake/sales/x/"], None]
+
+
+def test_locations_in_a_list_and_too_many_of_them_are_faults_of_the_call(desk: Desk) -> None:
+    with pytest.raises(ConfigurationError, match="given one by one"):
+        desk.broker.storage("lake", ["s3://lake/sales/x"])  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="a text or a tuple"):
+        desk.broker.table("production", ["sales", "x"])  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"101 locations .*no policy holds more than 100.*s3://lake/sales/0"):
+        desk.broker.storage("lake", *(f"s3://lake/sales/{number}" for number in range(101)))
 
 
 def test_profiles_that_need_each_other_are_an_error_and_no_deadlock(desk: Desk) -> None:

@@ -213,6 +213,22 @@ def test_another_access_is_refused_and_on_record(
     assert [record["access"] for record in denials()] == [held]
 
 
+def test_a_handle_whose_access_was_not_said_reads_and_is_not_narrowed_to_more(desk: Desk) -> None:
+    unsaid: Any = None
+    source = desk.broker.storage("lake", "s3://lake/sales", access=unsaid)
+    assert source.explain().access is Access.READ
+    with pytest.raises(AccessDenied, match="'read_write' was asked of a handle for 'read'"):
+        source.downscope(access="read_write")
+
+
+def test_a_location_made_by_hand_is_read_as_a_text_is(desk: Desk) -> None:
+    source = desk.broker.storage("lake", Location("s3", "lake", "sales"))
+    for made in (Location("s3", "lake", "sales/../finance"), Location("s3", "lake", "sales/%2e%2e/x")):
+        for ask in (source.downscope, lambda made: desk.broker.storage("lake", made)):
+            with pytest.raises(ConfigurationError, match=r"'\.\.' segment"):
+                ask(made)
+
+
 def test_a_narrowed_handle_is_narrowed_again_and_never_widened(desk: Desk) -> None:
     narrow = desk.broker.storage("lake", "s3://lake/sales", access="read_write").downscope(
         "s3://lake/sales/a", access="read"
@@ -243,6 +259,16 @@ def test_what_nobody_would_enforce_is_no_downscoping(desk: Desk) -> None:
             source.downscope("s3://lake/sales/x", access="read")
     with pytest.raises(ConfigurationError, match=r"broker\.catalog\(name, scope=\)"):
         desk.broker.catalog("production").downscope(access="read")
+
+
+def test_a_container_is_not_narrowed_to_a_folder_that_no_sas_would_hold_it_to() -> None:
+    root = "abfss://data@account.dfs.core.windows.net/"
+    flat = {"locations": [root], "allow_container_scope": True, "credentials": {"mode": "service_account"}}
+    with Broker.from_config({"environment": "local", "storage": {"flat": flat}}) as broker:
+        handle = broker.storage("flat", f"{root}sales")
+        assert handle.explain().locations == at(root)
+        with pytest.raises(ConfigurationError, match="opens the whole container"):
+            handle.downscope(f"{root}sales/x")
 
 
 def test_a_location_that_breaks_a_rule_or_an_access_that_is_none_is_a_fault_of_the_call(desk: Desk) -> None:

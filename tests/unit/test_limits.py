@@ -66,6 +66,16 @@ def test_an_access_beyond_the_profiles_is_refused_with_what_it_allows() -> None:
     assert caught.value.profile == "reader"
 
 
+def test_an_access_that_is_not_said_is_read_and_checked_as_such() -> None:
+    """Else it would pass a profile to write, and a handle of it could be narrowed to anything."""
+    unsaid = CredentialRequest("storage", "lake", (SALES,))
+    assert within(unsaid, LAKE) == storage("s3://lake/sales", access=Access.READ)
+    with pytest.raises(AccessDenied, match="'read' was asked; the profile allows 'write'"):
+        within(unsaid, StorageProfile(name="writer", locations=(SALES,), access=Access.WRITE))
+    table = CredentialRequest("table", "production", table=("sales", "orders"))
+    assert within(table, CATALOG).access is Access.READ
+
+
 def test_without_a_location_the_only_one_is_meant_and_several_are_listed() -> None:
     assert within(storage(), READER).locations == (SALES,)
     with pytest.raises(ConfigurationError, match=r"has several \(s3://lake/sales/, s3://lake/finance/\)") as caught:

@@ -140,6 +140,7 @@ def _given(value: Credential) -> dict[str, object]:
     if isinstance(value, TableCredentials):
         keys = [inner.access_key_id for _, inner in value.by_location if isinstance(inner, S3Credentials)]
         given["access_key_ids"] = keys or None
+    # Of a table too it is what the keys reach, not the prefixes that they are used for.
     locations = getattr(value, "locations", None)
     given["granted_locations"] = [str(location) for location in locations] if locations is not None else None
     given["granted_access"] = getattr(value, "access", None)

@@ -122,6 +122,7 @@ def _catalog(
         production=production,
         credentials=_credentials(config.credentials, tree, ("catalogs", name)),
         locations=locations,
+        locations_stated=config.locations is not None,
         # What may be done with a table is the catalog's to say, so that nothing here narrows it unasked.
         access=config.access or Access.READ_WRITE,
         type="rest" if config.type == "polaris" else config.type,

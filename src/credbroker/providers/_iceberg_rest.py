@@ -10,17 +10,23 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from credbroker.errors import ConfigurationError, MalformedResponse
 from credbroker.hosts import host_matches, is_loopback
-from credbroker.location import Location, covering
-from credbroker.profile import CatalogProfile, StorageProfile
-from credbroker.wire.iceberg import CatalogConfig, VendedKeys
+from credbroker.location import Location
+from credbroker.profile import CatalogProfile
+from credbroker.wire.iceberg import CatalogConfig
+from credbroker.wire.iceberg_keys import S3Keys
 
 CREDENTIALS_ROUTE = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials"
 _NAMESPACE_AND_TABLE = 2
 _HOST = re.compile(r"[a-z0-9._:-]+")  # a backslash or a "%2f" in it would be the end of the host to some clients
+_NOT_PLAIN = re.compile(r"[\x00-\x20\x7f\\]")
+# Azure, "Storage account endpoints", of each of its clouds; and OneLake's.
+_AZURE = re.compile(
+    r"dfs\.(core\.(windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)|fabric\.microsoft\.com)|z[0-9]{2}\.dfs\.storage\.azure\.net"
+)
 
 
 def check_identifier(table: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -47,17 +53,51 @@ def table_url(uri: str, config: CatalogConfig, table: tuple[str, ...]) -> str:
     return f"{base}/namespaces/{_quoted(config.separator.join(levels))}/tables/{_quoted(name)}"
 
 
-def storage_for(profile: CatalogProfile, location: Location) -> StorageProfile | None:
-    """The catalog's storage profile that contains ``location``; the longest of its locations decides between two."""
-    chosen: tuple[int, StorageProfile] | None = None
-    for storage in profile.storage:
-        found = covering(storage.locations, location)
-        if found is not None and (chosen is None or len(found.segments) > chosen[0]):
-            chosen = (len(found.segments), storage)
-    return chosen[1] if chosen else None
+def check_refresh_endpoint(endpoint: str, uri: str) -> None:
+    """Raise ``MalformedResponse`` unless ``endpoint`` is relative, or on the origin of the catalog's ``uri``.
+
+    credbroker never asks there: its routes are built from ``uri``. But a reply that would send the catalog's token elsewhere
+    (apache/iceberg#16463, #16482) is none to take keys from.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise MalformedResponse("the catalog names a refresh-credentials-endpoint that is no URL") from None
+    if _NOT_PLAIN.search(endpoint):  # cut out or read as slashes by some clients: it would be another URL to them
+        raise MalformedResponse("the catalog names a refresh-credentials-endpoint with a blank, a control or a backslash")
+    relative = not parts.scheme and not endpoint.startswith("//")
+    if not relative and (parts.username is not None or _origin(parts) != _origin(urlsplit(uri))):
+        raise MalformedResponse(
+            f"the catalog names a refresh-credentials-endpoint on {_shown(host)}, which is not the origin of its profile's "
+            "uri; nothing was sent there: have the catalog name a relative one"
+        )
 
 
-def check_endpoint(keys: VendedKeys, profile: CatalogProfile, uri: str) -> str | None:
+def _origin(parts: SplitResult) -> tuple[str, str, int | None]:
+    port = {"https": 443, "http": 80}.get(parts.scheme) if parts.port is None else parts.port
+    return parts.scheme, parts.hostname or "", port
+
+
+def _shown(host: str) -> str:
+    """The host as far as it is a plain name: it is a server's word."""
+    return repr(host) if len(host) <= 253 and _HOST.fullmatch(host) else "another host"
+
+
+def check_account_host(prefix: Location, profile: CatalogProfile) -> None:
+    """Raise ``MalformedResponse`` for an ``abfss://`` prefix that is neither on a host of Azure's own nor on an allowed one.
+
+    Asked where no profile names the prefix: whoever opens it connects to the host in it, and the data would go there.
+    """
+    host = prefix.bucket.partition("@")[2]
+    if not _AZURE.fullmatch(host.partition(".")[2]) and not host_matches(host, profile.allowed_hosts):
+        raise MalformedResponse(
+            f"the catalog vends a SAS for {prefix}, whose host is neither Azure's own nor in network.allowed_hosts: "
+            "name it in a storage profile of this catalog"
+        )
+
+
+def check_endpoint(keys: S3Keys, profile: CatalogProfile, uri: str) -> str | None:
     """The vended endpoint where no storage profile names one; None is AWS's own for the region.
 
     Taken are AWS's own for the region, one on the catalog's own host, and one on an allowed host; by TLS, or on loopback.
@@ -81,7 +121,7 @@ def check_endpoint(keys: VendedKeys, profile: CatalogProfile, uri: str) -> str |
         or not (_is_aws(host, keys.region) or host == urlsplit(uri).hostname or _is_allowed(host, profile.allowed_hosts))
     ):
         raise MalformedResponse(
-            f"the catalog vends keys for an S3 endpoint on {host!r}, which is neither AWS's own for the region, nor on the "
+            f"the catalog vends keys for an S3 endpoint on {_shown(host)}, neither AWS's own for the region, nor on the "
             "catalog's host, nor an https host in network.allowed_hosts (where a '*.' does not count below amazonaws.com): "
             "name it in a storage profile of this catalog"
         )

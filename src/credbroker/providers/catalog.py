@@ -6,11 +6,19 @@ remembered between two.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import Any
 
 from credbroker.context import Context, HttpRequest, HttpResponse
-from credbroker.credentials import AccessToken, ADLSCredentials, GCSCredentials, S3Credentials, TableCredentials
+from credbroker.credentials import (
+    AccessToken,
+    ADLSCredentials,
+    GCSCredentials,
+    S3Credentials,
+    StorageCredentials,
+    TableCredentials,
+)
 from credbroker.errors import (
     AccessDenied,
     ConfigurationError,
@@ -19,22 +27,23 @@ from credbroker.errors import (
     IssuerUnavailable,
     MalformedResponse,
 )
-from credbroker.location import Location, covering
-from credbroker.profile import CatalogProfile, Profile, StorageProfile
+from credbroker.location import Location, outermost
+from credbroker.profile import CatalogProfile, Profile
 from credbroker.providers import Grant
 from credbroker.providers._iceberg_rest import (
     CREDENTIALS_ROUTE,
-    check_endpoint,
     check_identifier,
+    check_refresh_endpoint,
     config_url,
-    storage_for,
     table_url,
 )
 from credbroker.providers._sending import send
+from credbroker.providers._vended import value_of
+from credbroker.providers.backing import beyond, bounds, storage_for
 from credbroker.providers.requirements import check_profile, check_url, misconfigured, settings
 from credbroker.request import Access, CredentialRequest
 from credbroker.wire import iceberg
-from credbroker.wire.expiry import corrected, retry_after
+from credbroker.wire.expiry import retry_after
 
 _TOKEN_REFUSED = (401, 419)  # 419 is AuthenticationTimeoutResponse of the REST specification
 _ABSENT = ("NoSuchTableException", "NoSuchNamespaceException", "NoSuchIcebergTableException")
@@ -46,11 +55,12 @@ class CatalogProvider:
     def plan(self, request: CredentialRequest, profile: Profile) -> Grant:
         """Where the credentials could lie at most; what they allow is the catalog's to decide, so no policy and no access.
 
+        Where a storage profile says ``allow_container_scope``, a SAS may be for the whole container, and its value says so.
         Raises ``ConfigurationError`` for a kind of catalog, or of delegation, that cannot be asked.
         """
         catalog = _checked(profile)
         check_identifier(request.table)
-        return Grant(None, _bounds(catalog) or None, None)
+        return Grant(None, bounds(catalog), None)
 
     def issue(self, request: CredentialRequest, context: Context) -> TableCredentials:
         """Ask the catalog for the table's credentials, by ``/credentials`` where it has that, else by loading the table.
@@ -62,27 +72,40 @@ class CatalogProvider:
         table = check_identifier(request.table)
         delegated = profile.access_delegation == "vended-credentials"
         calls = _Calls(request, context, _uri(profile, context), delegated=delegated)
-        config = calls.config(profile.warehouse)
-        url = table_url(calls.uri, config, table)
-        if delegated and CREDENTIALS_ROUTE in config.endpoints:
-            answer = calls.send(f"{url}/credentials")
-            if answer.status == 200:
-                keys = iceberg.vended(iceberg.document(answer.body), None)
-                if keys:
-                    return _value(keys, profile, calls, answer)
-            elif answer.status not in (404, 405, 501):
-                raise _refusal(answer, table)
-        # Snapshots are of no interest here, and a long history of them would be over the size that is read.
-        answer = calls.send(f"{url}?snapshots=refs")
-        if answer.status != 200:
+        try:
+            return _issued(calls, profile, table)
+        except CredbrokerError as error:
+            # A catalog that names "s3://evil/<the token that it was just sent>" would have it in our logs.
+            raise error.saying(calls.without_token(error.message)) from None
+
+
+def _issued(calls: _Calls, profile: CatalogProfile, table: tuple[str, ...]) -> TableCredentials:
+    config = calls.config(profile.warehouse)
+    url = table_url(calls.uri, config, table)
+    if calls.delegated and CREDENTIALS_ROUTE in config.endpoints:
+        answer = calls.send(f"{url}/credentials")
+        if answer.status == 200:
+            # There is no metadata in it, so what the table's properties name is not known here. Each prefix is checked, and
+            # nothing beyond the prefixes is served.
+            keys = iceberg.vended(calls.reply(answer), None)
+            if keys:
+                return value_of(keys, calls.uri, answer, calls.context, profile)
+        elif answer.status not in (404, 405, 501):
             raise _refusal(answer, table)
-        reply = iceberg.document(answer.body)
-        location = iceberg.table_location(reply)
-        keys = iceberg.vended(reply, location) if delegated else ()
-        if keys:
-            _check_within(location, profile)
-            return _value(keys, profile, calls, answer)
-        return _from_storage(location, profile, request, context)
+    # Snapshots are of no interest here, and a long history of them would be over the size that is read.
+    answer = calls.send(f"{url}?snapshots=refs")
+    if answer.status != 200:
+        raise _refusal(answer, table)
+    reply = calls.reply(answer)
+    places = iceberg.table_places(reply)
+    for use, place in places[1:]:
+        _check_within(place, use, profile)
+    location = places[0][1]
+    keys = iceberg.vended(reply, location) if calls.delegated else ()
+    if keys:
+        _check_within(location, "location", profile)
+        return value_of(keys, calls.uri, answer, calls.context, profile)
+    return _from_storage(tuple(place for _, place in places), profile, calls.request, calls.context)
 
 
 @dataclass(slots=True)
@@ -114,6 +137,16 @@ class _Calls:
                 self._token = None
                 answer = self._once(url)
         return answer
+
+    def reply(self, answer: HttpResponse) -> Mapping[str, Any]:
+        """The JSON in ``answer``, once it is clear that it would send no token elsewhere."""
+        found = iceberg.document(answer.body)
+        for endpoint in iceberg.refresh_endpoints(found):
+            check_refresh_endpoint(endpoint, self.uri)
+        return found
+
+    def without_token(self, text: str) -> str:
+        return text.replace(self._token.value.get_secret_value(), "<the token>") if self._token is not None else text
 
     def _once(self, url: str) -> HttpResponse:
         headers = {"Accept": "application/json", "Authorization": self._held().authorization_header()}
@@ -174,83 +207,46 @@ def _uri(profile: CatalogProfile, context: Context) -> str:
     return uri
 
 
-def _bounds(profile: CatalogProfile) -> tuple[Location, ...]:
-    """Where a table's files may lie; empty where nobody has said, and the catalog is believed."""
-    return profile.locations or tuple(location for storage in profile.storage for location in storage.locations)
-
-
-def _check_within(location: Location, profile: CatalogProfile) -> None:
-    bounds = _bounds(profile)
-    if bounds and covering(bounds, location) is None:
-        allowed = ", ".join(str(bound) for bound in bounds)
-        fields = [f"catalogs.{profile.name}.locations"]
-        if not profile.locations:
-            fields = [f"storage.{storage.name}.locations" for storage in profile.storage]
-        raise MalformedResponse(
-            f"the catalog names {location}, outside of what its profile allows ({allowed}): "
-            f"if that is where the table belongs, add it to {' or '.join(fields)}"
-        )
-
-
-def _value(
-    vended: tuple[iceberg.VendedKeys, ...], profile: CatalogProfile, calls: _Calls, answer: HttpResponse
-) -> TableCredentials:
-    by_location = []
-    for keys in vended:
-        _check_within(keys.prefix, profile)
-        storage = storage_for(profile, keys.prefix)
-        region = (storage.region if storage else None) or keys.region
-        endpoint = _endpoint(storage, calls.context) if storage else check_endpoint(keys, profile, calls.uri)
-        credentials = S3Credentials(
-            access_key_id=keys.access_key_id,
-            secret_access_key=keys.secret_access_key,
-            session_token=keys.session_token,
-            region=region,
-            endpoint=endpoint,
-            expires_at=_ends(keys, profile, answer),
-            locations=(keys.prefix,),
-            access=None,  # a catalog does not state it
-        )
-        by_location.append((keys.prefix, credentials))
-    return TableCredentials(tuple(by_location))
-
-
-def _endpoint(storage: StorageProfile, context: Context) -> str | None:
-    if storage.endpoint is None or isinstance(storage.endpoint, str):
-        return storage.endpoint
-    endpoint = context.secrets.resolve(storage.endpoint).get_secret_value()
-    check_url(storage, "endpoint", endpoint)
-    return endpoint
-
-
-def _ends(keys: iceberg.VendedKeys, profile: CatalogProfile, answer: HttpResponse) -> datetime:
-    if keys.expires_at is not None:
-        return corrected(keys.expires_at, answer.headers.get("date"), answer.sent, answer.received)
-    assumed = settings(profile).default_ttl
-    if assumed is None:
-        raise MalformedResponse(
-            "the catalog vends keys and does not say when they end: set credentials.default_ttl to their life"
-        )
-    return answer.sent + assumed
+def _check_within(location: Location, use: str, profile: CatalogProfile) -> None:
+    fault = beyond(profile, location)
+    if fault is not None:
+        raise MalformedResponse(f"the catalog names {location} as the table's {use}, {fault}")
 
 
 def _from_storage(
-    location: Location, profile: CatalogProfile, request: CredentialRequest, context: Context
+    places: tuple[Location, ...], profile: CatalogProfile, request: CredentialRequest, context: Context
 ) -> TableCredentials:
-    storage = storage_for(profile, location)
-    if storage is None:
-        known = "; ".join(
-            f"{each.name}: {', '.join(str(place) for place in each.locations) or 'no location'}" for each in profile.storage
-        )
-        raise AccessDenied(
-            f"the catalog vends no credentials for the table at {location}, and no storage profile of it contains that "
-            f"({known or 'it has none'}): name one in its 'storage:', or let the catalog vend"
-        )
-    _check_within(location, profile)
+    """One request to each storage profile, for all the places that it contains; on ADLS, where a SAS opens one, for each."""
+    wanted: dict[tuple[str, Location | None], list[Location]] = {}
+    for location in outermost(places):
+        storage = storage_for(profile, location)
+        if storage is None:
+            known = "; ".join(
+                f"{each.name}: {', '.join(str(place) for place in each.locations) or 'no location'}"
+                for each in profile.storage
+            )
+            raise AccessDenied(
+                f"the catalog vends no credentials for the table's files at {location}, and no storage profile has it "
+                f"({known or 'it has none'}): name one in its 'storage:', or let the catalog vend"
+            )
+        alone = location if location.scheme == "abfss" else None
+        wanted.setdefault((storage.name, alone), []).append(location)
+    _check_within(places[0], "location", profile)
+    by_location: list[tuple[Location, StorageCredentials]] = []
+    for (name, _), locations in wanted.items():
+        asked = tuple(sorted(locations, key=str))
+        value = _stored(name, asked, profile, request, context)
+        by_location.extend((location, value) for location in asked)
+    return TableCredentials(tuple(by_location))
+
+
+def _stored(
+    name: str, locations: tuple[Location, ...], profile: CatalogProfile, request: CredentialRequest, context: Context
+) -> StorageCredentials:
     wanted = CredentialRequest(
         kind="storage",
-        profile=storage.name,
-        locations=(location,),
+        profile=name,
+        locations=locations,
         access=request.access or Access.READ,
         principal=request.principal,
         actor=request.actor,
@@ -262,13 +258,10 @@ def _from_storage(
         # Else the text would speak of a storage profile that the caller never named.
         why = "no keys are asked of the catalog" if profile.access_delegation == "none" else "the catalog vends nothing"
         table = ".".join(request.table or ())
-        mended = error.fresh()
-        mended.message = f"{why} for {table}; its storage profile {storage.name!r} is used: {error.message}"
-        mended.args = (mended.message,)
-        raise mended from None
+        raise error.saying(f"{why} for {table}; its storage profile {name!r} is used: {error.message}") from None
     if not isinstance(value, S3Credentials | GCSCredentials | ADLSCredentials):
-        raise ConfigurationError(f"storage.{storage.name} yields no storage credentials")
-    return TableCredentials(((location, value),))
+        raise ConfigurationError(f"storage.{name} yields no storage credentials")
+    return value
 
 
 def _refusal(answer: HttpResponse, table: tuple[str, ...] | None) -> CredbrokerError:

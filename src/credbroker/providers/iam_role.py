@@ -110,6 +110,15 @@ class IamRoleProvider:
         )
 
 
+def sts_of(profile: Profile) -> tuple[str, str]:
+    """The STS endpoint that a profile of this mode asks, and the region that a signature for it names.
+
+    Raises ``ConfigurationError`` for settings that cannot work.
+    """
+    _, role = _checked(profile)
+    return role.endpoint, role.signing_region
+
+
 def session_name(principal: str | None, actor: str | None) -> str:
     """A ``RoleSessionName`` (2 to 64 of ``[A-Za-z0-9_+=,.@-]``) that CloudTrail shows.
 

@@ -1,7 +1,7 @@
 """What an Iceberg REST catalog answers, as far as credentials go: pure parsers that trust no field.
 
 Source: ``open-api/rest-catalog-open-api.yaml`` of Apache Iceberg (CatalogConfig, LoadTableResult, LoadCredentialsResponse,
-StorageCredential); the expiry is stated only by S3FileIOProperties' ``s3.session-token-expires-at-ms``.
+StorageCredential). What stands in a ``config`` for each store is read by ``iceberg_keys``.
 """
 
 from __future__ import annotations
@@ -10,38 +10,22 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pydantic import SecretStr
-
 from credbroker.errors import ConfigurationError, MalformedResponse
 from credbroker.location import Location, covering
-from credbroker.wire.visible import VISIBLE
+from credbroker.wire.iceberg_keys import VendedKeys, keys_for
 
-_KEY_ID, _SECRET, _TOKEN = "s3.access-key-id", "s3.secret-access-key", "s3.session-token"
-_EXPIRY = "s3.session-token-expires-at-ms"
-_S3_SCHEMES = ("s3", "s3a", "s3n")
-_OTHER_STORES = {"gs": "gcs.oauth2.token", "abfss": "adls.sas-token"}
-_REGION = re.compile(r"[a-z0-9-]{1,64}")
-# Milliseconds from 2001 to 2286: what lies outside is seconds, microseconds or garbage.
-_EARLIEST_MS, _LATEST_MS = 10**12, 10**13
+PATH_PROPERTIES = ("write.data.path", "write.metadata.path", "write.object-storage.path", "write.folder-storage.path")
+"""A table's properties that say where its writers put files; Iceberg's Java library still reads the older last two."""
+
+_REFRESH_ENDPOINTS = tuple(f"{of}.refresh-credentials-endpoint" for of in ("client", "adls", "gcs.oauth2"))
+_STORES = ("s3", "s3a", "s3n", "gs", "abfs", "abfss")
+# A table has a location and a few folders. Each prefix costs a search at every file.
+_MOST_PREFIXES = 100
+_LONGEST_LOCATION = 2048  # characters: more than any store takes, so that no error shows the megabyte that it refuses
 _CODE = re.compile(r"[A-Z][A-Za-z]{2,59}")
-
-
-@dataclass(frozen=True, slots=True)
-class VendedKeys:
-    """S3 keys that a catalog vends for one prefix. Region and endpoint are what it says, not what is believed."""
-
-    prefix: Location
-    access_key_id: str
-    secret_access_key: SecretStr
-    session_token: SecretStr
-    expires_at: datetime | None
-    """By the catalog's clock; None where it states none."""
-    region: str | None
-    endpoint: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,41 +79,59 @@ def _separator(reply: Mapping[str, Any]) -> str:
     return "\x1f"
 
 
-def table_location(reply: Mapping[str, Any]) -> Location:
-    """The table's location in a LoadTableResult. Raises ``MalformedResponse``."""
+def table_places(reply: Mapping[str, Any]) -> tuple[tuple[str, Location], ...]:
+    """Where a LoadTableResult says that the table's files are: its location, and what its properties name, each with a name.
+
+    An empty property counts as none. Raises ``MalformedResponse``.
+    """
     metadata = reply.get("metadata")
-    location = metadata.get("location") if isinstance(metadata, dict) else None
-    if not isinstance(location, str):
-        raise MalformedResponse("the catalog's answer names no location of the table")
-    return _location(location)
+    if not isinstance(metadata, dict):
+        raise MalformedResponse("the catalog's answer has no metadata, and so no location of the table")
+    properties = metadata.get("properties")
+    if not isinstance(properties, dict | None):
+        raise MalformedResponse("the table's properties are no JSON object")
+    places = [("location", _location(metadata.get("location"), " as the table's location"))]
+    for name in PATH_PROPERTIES:
+        path = (properties or {}).get(name)
+        if path not in (None, ""):
+            places.append((name, _location(path, f" as the table's {name}")))
+    return tuple(places)
+
+
+def refresh_endpoints(reply: Mapping[str, Any]) -> frozenset[str]:
+    """Where a reply would have its keys refreshed, by any of its configs. Raises ``MalformedResponse``."""
+    found = set()
+    for config in (_config(reply), *(config for _, config in _entries(reply))):
+        for name in _REFRESH_ENDPOINTS:
+            endpoint = config.get(name)
+            if isinstance(endpoint, str):
+                found.add(endpoint)
+            elif endpoint is not None:
+                raise MalformedResponse("the catalog's refresh-credentials-endpoint is no text")
+    return frozenset(found)
 
 
 def vended(reply: Mapping[str, Any], table: Location | None) -> tuple[VendedKeys, ...]:
-    """The S3 keys in a LoadTableResult, or in a LoadCredentialsResponse, which tells no ``table`` location.
+    """The keys in a LoadTableResult, or in a LoadCredentialsResponse, which tells no ``table`` location.
 
     ``storage-credentials`` come first; ``config`` counts for the table's own location where none of them covers it. Empty
-    where nothing is vended. Raises ``MalformedResponse``, and ``ConfigurationError`` for keys of another store than S3.
+    where nothing is vended. Raises ``MalformedResponse``, and ``ConfigurationError`` for keys of stores that are not known.
     """
-    found: list[VendedKeys] = []
+    found: dict[Location, VendedKeys] = {}
     others: set[str] = set()
     for prefix, config in _entries(reply):
-        scheme = prefix.partition("://")[0].lower()
-        if scheme not in _S3_SCHEMES:
-            others.add(scheme)
-        elif (keys := _keys(config, _location(prefix))) is not None:
-            found.append(keys)
-    if table is not None and covering(tuple(keys.prefix for keys in found), table) is None:
-        config = _texts(reply.get("config") or {})
-        mark = _OTHER_STORES.get(table.scheme)
-        if mark is not None and any(name.startswith(mark) for name in config):
-            others.add(table.scheme)
-        elif table.scheme == "s3" and (keys := _keys(config, table)) is not None:
-            found.append(keys)
+        scheme, separator, _ = prefix.partition("://")
+        if separator and scheme.lower() not in _STORES:
+            others.add(scheme.lower())
+        elif (keys := keys_for(_location(prefix), config)) is not None and found.setdefault(keys.prefix, keys) != keys:
+            raise MalformedResponse(f"the catalog vends two different sets of keys for {keys.prefix}")
+    if table is not None and covering(tuple(found), table) is None and (keys := keys_for(table, _config(reply))) is not None:
+        found[table] = keys
     if not found and others:
         raise ConfigurationError(
-            f"the catalog vends credentials for {_shown(others)}: this version of credbroker takes those for s3 only"
+            f"the catalog vends credentials for {_shown(others)}: credbroker takes those for s3, gs and abfss only"
         )
-    return tuple(found)
+    return tuple(found.values())
 
 
 def _shown(schemes: set[str]) -> str:
@@ -148,66 +150,39 @@ def error_type(body: bytes) -> str | None:
 
 
 def _entries(reply: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    entries = reply.get("storage-credentials") or []
+    entries = reply.get("storage-credentials")
+    if entries is None:
+        return []
     if not isinstance(entries, list):
         raise MalformedResponse("the catalog's storage-credentials are no list")
+    if len(entries) > _MOST_PREFIXES:
+        raise MalformedResponse(
+            f"the catalog vends credentials for {len(entries)} prefixes: at most {_MOST_PREFIXES} are read"
+        )
     checked = []
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("prefix"), str):
             raise MalformedResponse("one of the catalog's storage-credentials has no prefix")
-        checked.append((entry["prefix"], _texts(entry.get("config") or {})))
+        checked.append((entry["prefix"], _config(entry)))
     return checked
 
 
-def _texts(config: object) -> Mapping[str, Any]:
+def _config(of: Mapping[str, Any]) -> Mapping[str, Any]:
+    config = of.get("config")
+    if config is None:
+        return {}
     if not isinstance(config, dict):
         raise MalformedResponse("a config of the catalog is no JSON object")
     return config
 
 
-def _keys(config: Mapping[str, Any], prefix: Location) -> VendedKeys | None:
-    if not any(name in config for name in (_KEY_ID, _SECRET, _TOKEN)):
-        return None
-    texts = {}
-    for name in (_KEY_ID, _SECRET, _TOKEN):
-        text = config.get(name)
-        if text is None and name == _TOKEN:
-            raise MalformedResponse("the catalog vends a key pair without a session token: it neither ends nor is narrowed")
-        if not isinstance(text, str) or not VISIBLE.fullmatch(text):
-            raise MalformedResponse(f"the catalog vends an incomplete or unreadable set of keys ({name})")
-        texts[name] = text
-    region = config.get("s3.region", config.get("client.region"))
-    endpoint = config.get("s3.endpoint")
-    if region is not None and not (isinstance(region, str) and _REGION.fullmatch(region)):
-        raise MalformedResponse("the catalog vends a region that is none")
-    if endpoint is not None and not (isinstance(endpoint, str) and VISIBLE.fullmatch(endpoint)):
-        raise MalformedResponse("the catalog vends an endpoint that is no URL")
-    return VendedKeys(
-        prefix=prefix,
-        access_key_id=texts[_KEY_ID],
-        secret_access_key=SecretStr(texts[_SECRET]),
-        session_token=SecretStr(texts[_TOKEN]),
-        expires_at=_expiry(config.get(_EXPIRY)),
-        region=region,
-        endpoint=endpoint,
-    )
-
-
-def _expiry(stated: object) -> datetime | None:
-    if stated is None:
-        return None
-    if isinstance(stated, str) and stated.isascii() and stated.isdecimal() and len(stated) == len(str(_EARLIEST_MS)):
-        stated = int(stated)
-    if not isinstance(stated, int) or not _EARLIEST_MS <= stated < _LATEST_MS:
-        raise MalformedResponse(f"the catalog's {_EXPIRY} is no sane number of milliseconds")
-    return datetime.fromtimestamp(stated / 1000, UTC)
-
-
-def _location(text: str) -> Location:
+def _location(text: object, use: str = "") -> Location:
+    if not isinstance(text, str) or len(text) > _LONGEST_LOCATION:
+        raise MalformedResponse(f"the catalog names something{use} that is no location, or one too long for any store")
     try:
         return Location.parse(text)
     except ConfigurationError as error:
-        raise MalformedResponse(f"the catalog names a location that is refused: {error.message}") from None
+        raise MalformedResponse(f"the catalog names a location{use} that is refused: {error.message}") from None
 
 
 def _route(prefix: object) -> str:

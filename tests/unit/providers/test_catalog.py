@@ -2,16 +2,32 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from tests.unit.providers.fake_catalog import (
+    AT_TABLE,
+    ENDS,
+    FROM_STORAGE,
+    KEYS,
+    NOW,
+    REQUEST,
+    TABLE,
+    URI,
+    FakeCatalog,
+    FakeSecrets,
+    Flight,
+    issue,
+    loaded,
+    profile,
+    s3,
+    storage,
+    vended,
+)
 
-from credbroker.context import Connection, Context, HttpRequest, HttpResponse
-from credbroker.credentials import AccessToken, Credential, S3Credentials, TableCredentials
+from credbroker.credentials import Credential
 from credbroker.errors import (
     AccessDenied,
     ConfigurationError,
@@ -21,163 +37,10 @@ from credbroker.errors import (
     MalformedResponse,
 )
 from credbroker.location import Location
-from credbroker.profile import CatalogProfile, CredentialSettings, StorageProfile
-from credbroker.providers._iceberg_rest import CREDENTIALS_ROUTE
+from credbroker.profile import CredentialSettings, StorageProfile
 from credbroker.providers.catalog import CatalogProvider
 from credbroker.request import Access, CredentialRequest
 from credbroker.secrets.reference import SecretReference
-
-NOW = datetime(2026, 11, 22, 20, 0, 0, tzinfo=UTC)
-ENDS = NOW + timedelta(hours=1)
-URI = "https://catalog.example/api"
-TABLE = "s3://lake/wh/orders"
-REQUEST = CredentialRequest(
-    kind="table",
-    profile="production",
-    table=("sales", "eu", "orders"),
-    access=Access.READ,
-    principal="svc",
-    actor="ana",
-    run_id="42",
-)
-AT_TABLE = "/v1/wh/namespaces/sales%1Feu/tables/orders"
-KEYS = {
-    "s3.access-key-id": "ASIAMADEUP",
-    "s3.secret-access-key": "vended-secret",
-    "s3.session-token": "vended-token",
-    "s3.session-token-expires-at-ms": str(int(ENDS.timestamp() * 1000)),
-    "s3.region": "eu-west-1",
-    "client.refresh-credentials-endpoint": "https://evil.example/credentials",
-}
-
-
-def vended(prefix: str = TABLE, **changes: str | None) -> dict[str, Any]:
-    config = {**KEYS, **{f"s3.{name}": value for name, value in changes.items()}}
-    return {"prefix": prefix, "config": {name: value for name, value in config.items() if value is not None}}
-
-
-def loaded(*credentials: dict[str, Any], location: str = TABLE, config: dict[str, str] | None = None) -> dict[str, Any]:
-    return {"metadata": {"location": location}, "config": config or {}, "storage-credentials": list(credentials)}
-
-
-@dataclass
-class FakeCatalog:
-    """Answers by path; each answer is a body, a status, or both."""
-
-    table: object = field(default_factory=lambda: loaded(vended()))
-    credentials: object = None
-    config: object = None
-    at: str = AT_TABLE
-    refuses: dict[str, int] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
-    seen: list[HttpRequest] = field(default_factory=list)
-    options: list[dict[str, Any]] = field(default_factory=list)
-
-    def send(
-        self,
-        request: HttpRequest,
-        *,
-        timeout: float,
-        allow_insecure: bool = False,
-        on_connection: Callable[[Connection], None] | None = None,
-    ) -> HttpResponse:
-        self.seen.append(request)
-        self.options.append({"timeout": timeout, "allow_insecure": allow_insecure, "on_connection": on_connection})
-        token = request.headers["Authorization"].removeprefix("Bearer ")
-        if token in self.refuses:
-            return self._answer((self.refuses[token], b"canary"))
-        path = request.url.removeprefix(URI).partition("?")[0]
-        if path == "/v1/config":
-            routes = [CREDENTIALS_ROUTE] if self.credentials is not None else []
-            usual = {"overrides": {"prefix": "wh", "uri": "https://evil.example"}, "endpoints": routes}
-            return self._answer(usual if self.config is None else self.config)
-        if path == f"{self.at}/credentials":
-            return self._answer(self.credentials)
-        assert path == self.at
-        return self._answer(self.table)
-
-    def _answer(self, answer: Any) -> HttpResponse:
-        status, body = answer if isinstance(answer, tuple) else (200, answer)
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return HttpResponse(status, self.headers, raw, NOW, NOW + timedelta(milliseconds=20))
-
-    @property
-    def paths(self) -> list[str]:
-        return [request.url.removeprefix(URI) for request in self.seen]
-
-
-@dataclass
-class Flight:
-    """What the broker does for a flight: other profiles' credentials, and invalidation."""
-
-    tokens: list[str] = field(default_factory=lambda: ["token-1", "token-2"])
-    storage: Credential | None = None
-    allows_invalidate: bool = True
-    asked: list[CredentialRequest] = field(default_factory=list)
-    invalidated: list[tuple[CredentialRequest, str]] = field(default_factory=list)
-
-    def get(self, request: CredentialRequest) -> Credential:
-        self.asked.append(request)
-        if request.kind == "storage":
-            assert self.storage is not None
-            return self.storage
-        return AccessToken(SecretStr(self.tokens.pop(0)), expires_at=ENDS)
-
-    def invalidate(self, request: CredentialRequest, value: Credential) -> bool:
-        assert isinstance(value, AccessToken)
-        self.invalidated.append((request, value.value.get_secret_value()))
-        return self.allows_invalidate
-
-
-class FakeSecrets:
-    def __init__(self, **values: str) -> None:
-        self.values = values
-
-    def resolve(self, reference: SecretReference) -> SecretStr:
-        return SecretStr(self.values[reference.secret_ref])
-
-
-def storage(name: str = "lake", *locations: str, **settings: Any) -> StorageProfile:
-    return StorageProfile(name=name, locations=tuple(Location.parse(uri) for uri in locations), **settings)
-
-
-def profile(**settings: Any) -> CatalogProfile:
-    given: dict[str, Any] = {
-        "name": "production",
-        "uri": URI,
-        "warehouse": "s3://wh",
-        "where": "platform.yaml:3",
-        "credentials": CredentialSettings(mode="oauth2"),
-        **settings,
-    }
-    return CatalogProfile(**given)
-
-
-def issue(
-    catalog: FakeCatalog | None = None,
-    of: CatalogProfile | None = None,
-    flight: Flight | None = None,
-    request: CredentialRequest = REQUEST,
-    secrets: FakeSecrets | None = None,
-) -> TableCredentials:
-    flight = flight or Flight()
-    context = Context(
-        http=catalog or FakeCatalog(),
-        secrets=secrets or FakeSecrets(),
-        profile=of or profile(),
-        remaining=lambda: 7.5,
-        get=flight.get,
-        invalidate=flight.invalidate,
-        on_connection=print,
-    )
-    return CatalogProvider().issue(request, context)
-
-
-def s3(value: TableCredentials, uri: str = TABLE) -> S3Credentials:
-    found = value.for_location(uri)
-    assert isinstance(found, S3Credentials)
-    return found
-
 
 # --- the calls --------------------------------------------------------------------------------------------------------
 
@@ -356,7 +219,8 @@ def test_endpoint_and_region_are_the_storage_profiles_whatever_the_catalog_says(
     keys = s3(issue(evil, profile(storage=(wide, near))))
     assert (keys.endpoint, keys.region) == ("https://near.example", "home")
     own = storage("own", "s3://lake/wh")
-    assert s3(issue(evil, profile(storage=(own,)))).endpoint is None
+    keys = s3(issue(evil, profile(storage=(own,))))
+    assert (keys.endpoint, keys.region) == (None, "eu-west-1")  # a region leads to a host of AWS's own at most
 
 
 def test_a_storage_profiles_endpoint_may_be_a_secret() -> None:
@@ -451,9 +315,6 @@ def test_a_server_clock_that_runs_ahead_gives_no_more_life() -> None:
 # --- where nothing is vended ------------------------------------------------------------------------------------------
 
 
-FROM_STORAGE = S3Credentials("AKIASTORAGE", SecretStr("storage-secret"), expires_at=ENDS)
-
-
 @pytest.mark.parametrize("delegation", ["vended-credentials", "none"])
 def test_the_storage_profile_that_contains_the_table_serves_it(delegation: str) -> None:
     stores = (storage("wide", "s3://lake"), storage("near", "s3://lake/wh"), storage("far", "s3://pond"))
@@ -471,6 +332,54 @@ def test_the_storage_profile_that_contains_the_table_serves_it(delegation: str) 
         run_id="42",
     )
     assert ("X-Iceberg-Access-Delegation" in catalog.seen[-1].headers) == (delegation != "none")
+
+
+def test_the_folders_that_a_table_names_are_asked_for_with_it_once_for_each_storage_profile() -> None:
+    stores = (storage("near", "s3://lake/wh", "s3://blocks"), storage("far", "s3://pond"), storage("other", "s3://other"))
+    paths = {
+        "write.data.path": "s3://blocks/orders",
+        "write.metadata.path": "s3://pond/meta",
+        "write.object-storage.path": f"{TABLE}/data",
+    }
+    flight = Flight(storage=FROM_STORAGE)
+    value = issue(FakeCatalog(table=loaded(**paths)), profile(storage=stores), flight)
+    asked = {request.profile: [str(place) for place in request.locations] for request in flight.asked[1:]}
+    assert asked == {"near": ["s3://blocks/orders/", f"{TABLE}/"], "far": ["s3://pond/meta/"]}
+    assert len(flight.asked) == 3
+    assert [str(prefix) for prefix in value.prefixes] == ["s3://blocks/orders/", f"{TABLE}/", "s3://pond/meta/"]
+    assert value.locations is None  # what is granted is the storage profile's value's to state, and this one does not
+    assert value.for_location(f"{TABLE}/data/x") is FROM_STORAGE
+    with pytest.raises(AccessDenied, match="lies outside"):
+        value.for_location("s3://blocks/orders2/x")
+
+
+@pytest.mark.parametrize("delegation", ["vended-credentials", "none"])
+def test_a_storage_profile_serves_no_table_outside_of_the_catalogs_own_locations(delegation: str) -> None:
+    of = profile(
+        storage=(storage("near", "s3://lake/wh"),),
+        locations=(Location.parse("s3://lake/wh/sales"),),
+        access_delegation=delegation,
+    )
+    flight = Flight(storage=FROM_STORAGE)
+    with pytest.raises(MalformedResponse, match=r"as the table's location, outside of .*catalogs\.production\.locations"):
+        issue(FakeCatalog(table=loaded()), of, flight)
+    assert [request.kind for request in flight.asked] == ["catalog"]
+
+
+@pytest.mark.parametrize(("asked", "stored"), [(Access.READ_WRITE, Access.READ_WRITE), (None, Access.READ)])
+def test_a_storage_profile_is_asked_for_the_access_of_the_table(asked: Access | None, stored: Access) -> None:
+    flight = Flight(storage=FROM_STORAGE)
+    request = replace(REQUEST, access=asked)
+    issue(FakeCatalog(table=loaded()), profile(storage=(storage("near", "s3://lake/wh"),)), flight, request=request)
+    assert flight.asked[-1].access is stored
+
+
+def test_a_folder_in_the_profile_that_no_storage_profile_contains_is_refused_before_any_is_asked() -> None:
+    of = profile(storage=(storage("near", "s3://lake/wh"),), locations=(Location.parse("s3://lake"),))
+    flight = Flight(storage=FROM_STORAGE)
+    with pytest.raises(AccessDenied, match=r"s3://lake/meta/, and no storage profile has it \(near: s3://lake/wh/\)"):
+        issue(FakeCatalog(table=loaded(**{"write.metadata.path": "s3://lake/meta"})), of, flight)
+    assert [request.kind for request in flight.asked] == ["catalog"]
 
 
 @pytest.mark.parametrize(

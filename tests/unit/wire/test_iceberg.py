@@ -7,7 +7,8 @@ import pytest
 
 from credbroker.errors import ConfigurationError, MalformedResponse
 from credbroker.location import Location
-from credbroker.wire.iceberg import catalog_config, document, error_type, table_location, vended
+from credbroker.wire.iceberg import catalog_config, document, error_type, refresh_endpoints, table_places, vended
+from credbroker.wire.iceberg_keys import GCSKeys, S3Keys, VendedKeys
 
 TABLE = Location.parse("s3://lake/wh/orders")
 KEYS = {
@@ -30,8 +31,12 @@ def reply(*entries: dict[str, Any], config: dict[str, Any] | None = None) -> dic
     return {"storage-credentials": list(entries), "config": config or {}}
 
 
+def s3(*found: VendedKeys) -> list[S3Keys]:
+    return [keys for keys in found if isinstance(keys, S3Keys)]
+
+
 def test_storage_credentials_are_read_with_prefix_keys_and_expiry() -> None:
-    (keys,) = vended(reply(entry("s3://lake/wh/orders")), TABLE)
+    (keys,) = s3(*vended(reply(entry("s3://lake/wh/orders")), TABLE))
     assert keys.prefix == TABLE
     assert (keys.access_key_id, keys.region, keys.endpoint) == ("ASIAEXAMPLE", "eu-west-1", "https://s3.example.com")
     assert keys.secret_access_key.get_secret_value() == "made-up-secret"
@@ -42,16 +47,16 @@ def test_storage_credentials_are_read_with_prefix_keys_and_expiry() -> None:
 
 def test_the_config_counts_only_where_no_storage_credential_covers_the_table() -> None:
     other = {**KEYS, "s3.access-key-id": "FROMCONFIG"}
-    (keys,) = vended(reply(entry("s3://lake/wh/orders"), config=other), TABLE)
+    (keys,) = s3(*vended(reply(entry("s3://lake/wh/orders"), config=other), TABLE))
     assert keys.access_key_id == "ASIAEXAMPLE"
-    (keys,) = vended(reply(config=other), TABLE)
+    (keys,) = s3(*vended(reply(config=other), TABLE))
     assert (keys.access_key_id, keys.prefix) == ("FROMCONFIG", TABLE)
-    _, keys = vended(reply(entry("s3://lake/wh/orders2"), config=other), TABLE)
+    _, keys = s3(*vended(reply(entry("s3://lake/wh/orders2"), config=other), TABLE))
     assert (keys.access_key_id, keys.prefix) == ("FROMCONFIG", TABLE)
 
 
 def test_several_prefixes_stay_apart() -> None:
-    found = vended(reply(entry("s3://lake/wh/orders"), entry("s3a://data/x", s3_access_key_id="OTHER")), TABLE)
+    found = s3(*vended(reply(entry("s3://lake/wh/orders"), entry("s3a://data/x", s3_access_key_id="OTHER")), TABLE))
     assert [(str(keys.prefix), keys.access_key_id) for keys in found] == [
         ("s3://lake/wh/orders/", "ASIAEXAMPLE"),
         ("s3://data/x/", "OTHER"),
@@ -73,7 +78,7 @@ def test_what_holds_no_keys_vends_nothing(nothing: dict[str, Any]) -> None:
 
 
 def test_the_region_of_the_client_counts_where_s3_has_none() -> None:
-    (keys,) = vended(reply(entry("s3://lake/wh/orders", s3_region=..., **{"client.region": "us-west-2"})), TABLE)
+    (keys,) = s3(*vended(reply(entry("s3://lake/wh/orders", s3_region=..., **{"client.region": "us-west-2"})), TABLE))
     assert keys.region == "us-west-2"
 
 
@@ -93,6 +98,8 @@ def test_an_absent_expiry_is_said_to_be_absent() -> None:
         "1.7e12",
         1795383531.09,
         True,
+        -1795383531090,
+        10.0**12,
         [],
         "\uff11795383531090",
         10**30,
@@ -132,11 +139,28 @@ def test_an_incomplete_or_unreadable_set_is_malformed_and_not_repeated(changes: 
 
 
 @pytest.mark.parametrize(
-    "prefix", ["s3://lake/wh/../other", "s3://lake/wh/%2e%2e/other", "s3://", "s3://u@lake/x", "s3://lake/a?b"]
+    "prefix",
+    [
+        "s3://lake/wh/../other",
+        "s3://lake/wh/%2e%2e/other",
+        "s3://lake/wh/%252e%252e/other",
+        "s3://lake/wh%2Forders",
+        "s3://lake/wh//orders",
+        "s3://",
+        "s3://u@lake/x",
+        "s3://lake/a?b",
+        "s3://lake/a#b",
+        "s3://lake/a\nb",
+        "lake/wh",
+        "",
+        "s3:lake/wh",
+        "s3://lake/" + "a" * 900_000,
+    ],
 )
 def test_a_prefix_that_is_no_location_is_malformed(prefix: str) -> None:
-    with pytest.raises(MalformedResponse, match="location"):
+    with pytest.raises(MalformedResponse, match="location") as caught:
         vended(reply(entry(prefix)), TABLE)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(
@@ -148,7 +172,11 @@ def test_a_prefix_that_is_no_location_is_malformed(prefix: str) -> None:
         {"storage-credentials": [{"config": KEYS}]},
         {"storage-credentials": [{"prefix": 1, "config": KEYS}]},
         {"storage-credentials": [{"prefix": "s3://lake/wh/orders", "config": ["x"]}]},
+        {"storage-credentials": [{"prefix": "s3://lake/wh/orders", "config": ""}]},
+        {"storage-credentials": 0},
         {"config": ["x"]},
+        {"config": []},
+        {"config": "s3.access-key-id"},
     ],
 )
 def test_a_reply_of_another_shape_is_malformed(wrong: dict[str, Any]) -> None:
@@ -156,28 +184,103 @@ def test_a_reply_of_another_shape_is_malformed(wrong: dict[str, Any]) -> None:
         vended(wrong, TABLE)
 
 
-def test_keys_for_another_store_are_refused_only_where_there_are_none_for_s3() -> None:
-    other = {"prefix": "gs://lake/x", "config": {"gcs.oauth2.token": "made-up"}}
-    with pytest.raises(ConfigurationError, match="gs"):
+@pytest.mark.parametrize(("scheme", "shown"), [("oss", "oss"), ("wasbs", "wasbs"), ("x" * 99, "another store")])
+def test_keys_for_a_store_that_is_not_known_are_refused_where_there_are_no_others(scheme: str, shown: str) -> None:
+    other = {"prefix": f"{scheme}://lake/x", "config": {"oss.access-key-id": "made-up"}}
+    with pytest.raises(ConfigurationError, match=f"credentials for {shown}: credbroker takes"):
         vended(reply(other), None)
-    assert len(vended(reply(other, entry("s3://lake/wh/orders")), TABLE)) == 1
-    with pytest.raises(ConfigurationError, match="abfss"):
-        vended(
-            reply(config={"adls.sas-token.a.dfs.core.windows.net": "made-up"}),
-            Location.parse("abfss://lake@account.dfs.core.windows.net/x"),
-        )
+    assert [keys.prefix for keys in vended(reply(other, entry("s3://lake/wh/orders")), TABLE)] == [TABLE]
 
 
-def test_the_tables_location_is_read_from_its_metadata() -> None:
-    assert table_location({"metadata": {"location": "s3://lake/wh/orders/"}}) == TABLE
+def test_each_store_has_its_own_keys_in_one_reply() -> None:
+    gcs = {"prefix": "gs://lake/x", "config": {"gcs.oauth2.token": "made-up-gcs"}}
+    first, second = vended(reply(gcs, entry("s3://lake/wh/orders")), TABLE)
+    assert isinstance(first, GCSKeys)
+    assert isinstance(second, S3Keys)
+
+
+@pytest.mark.parametrize("again", ["s3://lake/wh/orders", "s3a://lake/wh/orders/", "S3://lake/wh/orders"])
+def test_one_prefix_has_one_set_of_keys(again: str) -> None:
+    assert len(vended(reply(entry("s3://lake/wh/orders"), entry(again)), TABLE)) == 1
+    with pytest.raises(MalformedResponse, match="two different sets of keys for s3://lake/wh/orders/") as caught:
+        vended(reply(entry("s3://lake/wh/orders"), entry(again, s3_access_key_id="OTHER")), TABLE)
+    assert "OTHER" not in str(caught.value)
+
+
+def test_more_prefixes_than_a_table_can_have_are_malformed() -> None:
+    many = [entry(f"s3://lake/wh/orders/{number}") for number in range(10_000)]
+    assert len(vended(reply(*many[:100]), None)) == 100
+    with pytest.raises(MalformedResponse, match="10000 prefixes: at most 100"):
+        vended(reply(*many), TABLE)
+
+
+def test_a_tables_places_are_its_location_and_what_its_properties_name() -> None:
+    assert table_places({"metadata": {"location": "s3://lake/wh/orders/"}}) == (("location", TABLE),)
+    properties = {
+        "write.metadata.path": "s3://lake/meta/",
+        "write.data.path": "s3a://data/x",
+        "write.object-storage.path": "s3://data/y",
+        "write.folder-storage.path": "s3://data/z",
+        "write.format.default": "s3://not/a/place",
+    }
+    found = table_places({"metadata": {"location": "s3://lake/wh/orders", "properties": properties}})
+    assert [(use, str(location)) for use, location in found] == [
+        ("location", "s3://lake/wh/orders/"),
+        ("write.data.path", "s3://data/x/"),
+        ("write.metadata.path", "s3://lake/meta/"),
+        ("write.object-storage.path", "s3://data/y/"),
+        ("write.folder-storage.path", "s3://data/z/"),
+    ]
+    for none in ({}, None, {"write.data.path": ""}, {"write.data.path": None}):
+        assert len(table_places({"metadata": {"location": "s3://lake/wh/orders", "properties": none}})) == 1
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"metadata": None}, {"metadata": {}}, {"metadata": {"location": 1}}, {"metadata": {"location": "x"}}]
+    "path", ["/data", "file:///data", "data", "s3://lake/a/../b", "s3://lake/%2e%2e/b", " ", 7, ["x"], {}]
 )
-def test_a_reply_without_a_location_is_malformed(wrong: dict[str, Any]) -> None:
+def test_a_property_that_names_no_location_is_malformed_and_named(path: object) -> None:
+    for name in ("write.data.path", "write.metadata.path", "write.object-storage.path", "write.folder-storage.path"):
+        with pytest.raises(MalformedResponse, match=f"as the table's {name} that is"):
+            table_places({"metadata": {"location": "s3://lake/wh/orders", "properties": {name: path}}})
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {},
+        {"location": 1},
+        {"location": "x"},
+        {"location": "s3://lake/x", "properties": ["x"]},
+        {"location": "s3://lake/x", "properties": ""},
+    ],
+)
+def test_metadata_of_another_shape_is_malformed(metadata: object) -> None:
     with pytest.raises(MalformedResponse):
-        table_location(wrong)
+        table_places({"metadata": metadata})
+
+
+def test_a_reply_without_metadata_is_malformed() -> None:
+    with pytest.raises(MalformedResponse):
+        table_places({})
+
+
+def test_refresh_endpoints_are_found_in_every_config() -> None:
+    first = {"prefix": "s3://lake/x", "config": {"client.refresh-credentials-endpoint": "v1/a"}}
+    second = {"prefix": "s3://lake/y", "config": {"adls.refresh-credentials-endpoint": "v1/b"}}
+    assert refresh_endpoints(reply(first, second, config={"gcs.oauth2.refresh-credentials-endpoint": "v1/c"})) == {
+        "v1/a",
+        "v1/b",
+        "v1/c",
+    }
+    assert refresh_endpoints({}) == frozenset()
+
+
+@pytest.mark.parametrize("endpoint", [7, ["https://evil.example"], {"a": 1}, True])
+def test_a_refresh_endpoint_that_is_no_text_is_malformed(endpoint: object) -> None:
+    for name in ("client", "adls", "gcs.oauth2"):
+        with pytest.raises(MalformedResponse, match="refresh-credentials-endpoint is no text"):
+            refresh_endpoints(reply(config={f"{name}.refresh-credentials-endpoint": endpoint}))
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff\xfe\x00", b"[" * 100_000])

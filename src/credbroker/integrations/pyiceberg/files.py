@@ -52,7 +52,7 @@ class Files:
         self._roots = [Location.parse(root) for root in roots]
         self._vended = broker.table(catalog, table, access=access) if table else None
         self._storage: dict[Location, CredentialSource[StorageCredentials]] = {}
-        for location in self._roots[:1]:  # a table that no storage profile contains is refused here, not at its first file
+        for location in self._roots:  # a table that leads outside every storage profile is refused here and not at a file
             self._stored(location)
 
     def get(self, location: str | Location) -> Served:
@@ -137,7 +137,7 @@ def _rebuild(broker: Broker, catalog: str, access: Access, table: tuple[str, ...
 
 def _serve(value: object, wanted: Location, prefix: Location) -> Served:
     if isinstance(value, TableCredentials):
-        prefix = covering(value.locations, wanted) or wanted
+        prefix = covering(value.prefixes, wanted) or wanted
         value = value.for_location(wanted)
     if not isinstance(value, S3Credentials):
         raise ConfigurationError(f"{wanted} is served by {type(value).__name__}: PyIceberg gets S3 credentials only here")

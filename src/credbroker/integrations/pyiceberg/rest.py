@@ -14,7 +14,7 @@ from credbroker.integrations.pyiceberg import properties as allowed
 from credbroker.integrations.pyiceberg.binding import Binding
 from credbroker.integrations.pyiceberg.fileio import file_io
 from credbroker.integrations.pyiceberg.files import Files
-from credbroker.integrations.pyiceberg.roots import check_location_provider, roots_of
+from credbroker.integrations.pyiceberg.roots import check_location_provider, check_roots, roots_of
 from credbroker.integrations.pyiceberg.strings import binding_and_passed
 from credbroker.integrations.pyiceberg.transport import session
 from credbroker.profile import CatalogProfile
@@ -94,11 +94,15 @@ class BrokerRestCatalog(RestCatalog):
             catalog=self,
         )
 
-    def _files_of(self, identifier: tuple[str, ...], answer: TableResponse) -> Files:
+    def _files_of(self, identifier: tuple[str, ...] | None, answer: TableResponse) -> Files:
+        profile, roots = self._profile(), roots_of(answer.metadata)
         check_location_provider(answer.metadata, self._binding.access)
-        if self._profile().access_delegation == "none":
-            return self._binding.storage_files(*roots_of(answer.metadata))
-        return self._binding.table_files(identifier)
+        if identifier is None or profile.access_delegation == "none":
+            files = self._binding.storage_files(*roots)
+        else:
+            files = self._binding.table_files(identifier)
+        check_roots(roots, self._binding)
+        return files
 
     def _response_to_staged_table(self, identifier_tuple: tuple[str, ...], table_response: TableResponse) -> StagedTable:
         # The server knows no such table yet, so there is none to ask credentials for.
@@ -106,7 +110,7 @@ class BrokerRestCatalog(RestCatalog):
             identifier=identifier_tuple,
             metadata_location=table_response.metadata_location or "",
             metadata=table_response.metadata,
-            io=self._file_io(self._binding.storage_files(*roots_of(table_response.metadata))),
+            io=self._file_io(self._files_of(None, table_response)),
             catalog=self,
         )
 

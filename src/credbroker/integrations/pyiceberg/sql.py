@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
 from pyiceberg.table import StagedTable, Table
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortOrder
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine, make_url
@@ -16,13 +18,17 @@ from credbroker.integrations.pyiceberg import properties as allowed
 from credbroker.integrations.pyiceberg.binding import FILE_IOS, Binding
 from credbroker.integrations.pyiceberg.fileio import file_io
 from credbroker.integrations.pyiceberg.files import PROPERTY, Files
-from credbroker.integrations.pyiceberg.roots import check_location_provider, roots_of
+from credbroker.integrations.pyiceberg.roots import check_location_provider, check_roots, folders_of, roots_of
 from credbroker.integrations.pyiceberg.strings import binding_and_passed
 from credbroker.profile import CatalogProfile
 from credbroker.providers.requirements import misconfigured
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.catalog import PropertiesUpdateSummary
     from pyiceberg.io import FileIO
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import CommitTableResponse
 
 AnyTable = TypeVar("AnyTable", bound=Table)
 
@@ -72,8 +78,13 @@ class BrokerSqlCatalog(SqlCatalog):
 
     def _rooted(self, table: AnyTable) -> AnyTable:
         check_location_provider(table.metadata, self._binding.access)
-        table.io = self._file_io(self._binding.storage_files(*roots_of(table.metadata)))
+        table.io = self._file_io(self._files_below(*roots_of(table.metadata)))
         return table
+
+    def _files_below(self, *roots: str) -> Files:
+        files = self._binding.storage_files(*roots)
+        check_roots(roots, self._binding)
+        return files
 
     def _convert_orm_to_iceberg(self, orm_table: IcebergTables) -> Table:
         return self._rooted(super()._convert_orm_to_iceberg(orm_table))
@@ -83,6 +94,19 @@ class BrokerSqlCatalog(SqlCatalog):
 
     def _update_and_stage_table(self, *args: Any, **kwargs: Any) -> StagedTable:
         return self._rooted(super()._update_and_stage_table(*args, **kwargs))
+
+    def create_table(  # noqa: PLR0917 - the signature is PyIceberg's
+        self,
+        identifier: str | Identifier,
+        schema: Schema | pa.Schema,
+        location: str | None = None,
+        partition_spec: PartitionSpec = UNPARTITIONED_PARTITION_SPEC,
+        sort_order: SortOrder = UNSORTED_SORT_ORDER,
+        properties: Properties = EMPTY_DICT,
+    ) -> Table:
+        """Create the table; ``AccessDenied``, and nothing done, where a property would have files outside the profile."""
+        self._files_below(*folders_of(properties))
+        return super().create_table(identifier, schema, location, partition_spec, sort_order, properties)
 
     def purge_table(self, identifier: str | Identifier) -> None:
         """Drop the table and delete its files; ``AccessDenied``, and nothing done, where the catalog was loaded to read."""
@@ -111,6 +135,21 @@ class BrokerSqlCatalog(SqlCatalog):
         """Drop the namespace; ``AccessDenied`` where the catalog was loaded to read."""
         self._files.need_write()
         super().drop_namespace(namespace)
+
+    def update_namespace_properties(self, *args: Any, **kwargs: Any) -> PropertiesUpdateSummary:
+        """Change the namespace's properties; ``AccessDenied`` where the catalog was loaded to read."""
+        self._files.need_write()
+        return super().update_namespace_properties(*args, **kwargs)
+
+    def register_table(self, *args: Any, **kwargs: Any) -> Table:
+        """Take a table in by its metadata; ``AccessDenied`` where the catalog was loaded to read."""
+        self._files.need_write()
+        return super().register_table(*args, **kwargs)
+
+    def commit_table(self, *args: Any, **kwargs: Any) -> CommitTableResponse:
+        """Commit; ``AccessDenied`` where the catalog was loaded to read."""
+        self._files.need_write()
+        return super().commit_table(*args, **kwargs)
 
     def _connect(self) -> Engine:
         echo = str(self.properties.get("echo", "false")).lower()

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import pickle
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from pyiceberg.catalog import load_catalog as stock_load_catalog
 from pyiceberg.exceptions import NoSuchTableError, UnauthorizedError
 from tests.unit.integrations.pyiceberg.conftest import CANARY, SCHEMA, CatalogServer, Desk, metadata
 
 from credbroker import Broker
+from credbroker.credentials import GCSCredentials, TableCredentials
 from credbroker.errors import AccessDenied, ConfigurationError, MalformedResponse
 from credbroker.integrations.pyiceberg import BrokerPyArrowFileIO, BrokerRestCatalog, load_catalog
+from credbroker.location import Location
 
 STOCK_IO = "pyiceberg.io.pyarrow.PyArrowFileIO"
 IMPLEMENTATION = {"py-catalog-impl": "credbroker.integrations.pyiceberg.BrokerRestCatalog"}
@@ -158,6 +162,54 @@ def test_a_table_that_names_code_to_run_when_it_is_written_is_read_only(desk: De
     assert catalog(desk).load_table("sales.orders").metadata.location
     with pytest.raises(ConfigurationError, match="names code to run"):
         load_catalog(desk.broker, "production", access="read_write").load_table("sales.orders")
+
+
+@pytest.mark.parametrize(
+    "path", ["write.data.path", "write.metadata.path", "write.object-storage.path", "write.folder-storage.path"]
+)
+@pytest.mark.parametrize(
+    ("elsewhere", "refusal"),
+    [
+        ("s3://lake/finance", (AccessDenied, r"s3://lake/finance/, outside of .*storage\.lake\.locations")),
+        ("s3://lake", (AccessDenied, "s3://lake/, outside of")),
+        ("gs://lake/wh", (AccessDenied, "gs://lake/wh/, outside of")),
+        ("file:///data", (ConfigurationError, "is no place for files")),
+    ],
+)
+def test_a_table_that_would_write_outside_is_not_loaded_though_the_catalog_vends_for_it(
+    desk: Desk, server: CatalogServer, path: str, elsewhere: str, refusal: tuple[type[Exception], str]
+) -> None:
+    raised, named = refusal
+    server.table("orders", metadata(**{path: elsewhere}))
+    with pytest.raises(raised, match=named):
+        catalog(desk).load_table("sales.orders")
+    server.routes["/v1/namespaces/sales/tables"] = (200, metadata("s3://lake/wh/sales/new", **{path: elsewhere}), {})
+    with pytest.raises(raised, match=elsewhere):
+        load_catalog(desk.broker, "production", access="read_write").create_table_transaction("sales.new", SCHEMA)
+    assert (desk.tables.calls, desk.storage.calls) == (0, 0)
+
+
+def test_a_table_at_a_location_outside_is_not_loaded(desk: Desk, server: CatalogServer) -> None:
+    server.table("orders", metadata("s3://lake/finance/ledger"))
+    with pytest.raises(AccessDenied, match="s3://lake/finance/ledger/, outside of what its profile allows"):
+        catalog(desk).load_table("sales.orders")
+
+
+def test_a_table_that_writes_elsewhere_inside_the_profile_is_loaded(desk: Desk, server: CatalogServer) -> None:
+    server.table(
+        "orders", metadata(**{"write.data.path": "s3://lake/wh/blocks", "write.metadata.path": "s3://lake/wh/meta"})
+    )
+    assert catalog(desk).load_table("sales.orders").properties["write.data.path"] == "s3://lake/wh/blocks"
+
+
+def test_keys_of_another_store_than_s3_are_refused_at_the_file_by_name(desk: Desk, server: CatalogServer) -> None:
+    server.table("orders", metadata())
+    table = catalog(desk).load_table("sales.orders")
+    ends = desk.clock.now() + timedelta(hours=1)
+    vended = TableCredentials(((Location.parse("s3://lake/wh"), GCSCredentials(SecretStr(CANARY), expires_at=ends)),))
+    desk.tables._answer = lambda *_: vended
+    with pytest.raises(ConfigurationError, match="GCSCredentials: PyIceberg gets S3 credentials only here"):
+        table.io.new_input("s3://lake/wh/sales/orders/data/x.parquet")
 
 
 @pytest.mark.parametrize("key", ["credbroker.access", "credbroker.config", "credbroker.io", "py-catalog-impl"])

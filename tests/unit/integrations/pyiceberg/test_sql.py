@@ -10,9 +10,10 @@ import pytest
 from pyiceberg.catalog import load_catalog as stock_load_catalog
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from tests.unit.integrations.pyiceberg.conftest import CANARY, SCHEMA, Desk, metadata
+from tests.unit.integrations.pyiceberg.conftest import CANARY, SCHEMA, Desk, configuration, metadata
 
 from credbroker import Broker
+from credbroker.context import Context
 from credbroker.errors import AccessDenied, ConfigurationError
 from credbroker.integrations.pyiceberg import BrokerPyArrowFileIO, BrokerSqlCatalog, load_catalog
 
@@ -123,7 +124,6 @@ def test_a_tables_properties_swap_nothing(desk: Desk, catalog: BrokerSqlCatalog,
         "s3.anonymous": "true",
         "credbroker.files": "evil",
         "credbroker.catalog": "vault",
-        "write.data.path": "s3://lake/finance/data",
     }
     catalog.create_table("sales.orders", SCHEMA, properties=evil)
     table = catalog.load_table("sales.orders")
@@ -135,6 +135,42 @@ def test_a_tables_properties_swap_nothing(desk: Desk, catalog: BrokerSqlCatalog,
         table.io.new_output("s3://lake/finance/data/x.parquet")
 
 
+PATHS = ["write.data.path", "write.metadata.path", "write.object-storage.path", "write.folder-storage.path"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("elsewhere", ["s3://lake/finance", "s3://lake/wh2", "s3://lake", "s3://other/wh", "gs://lake/wh"])
+def test_a_table_that_would_write_outside_is_neither_made_nor_loaded_nor_changed_to(
+    desk: Desk, catalog: BrokerSqlCatalog, tmp_path: Path, path: str, elsewhere: str
+) -> None:
+    """CVE-2026-42812: whoever may alter a table changes one of its paths, and what writes it follows."""
+    with pytest.raises(AccessDenied, match=f"{elsewhere}/"):
+        catalog.create_table("sales.orders", SCHEMA, properties={path: elsewhere})
+    with pytest.raises(AccessDenied, match=f"{elsewhere}/"):
+        catalog.create_table_transaction("sales.orders", SCHEMA, properties={path: elsewhere})
+    assert not catalog.table_exists("sales.orders")
+    assert desk.storage.calls == 0
+    table = catalog.create_table("sales.orders", SCHEMA)
+    with pytest.raises(AccessDenied, match=f"{elsewhere}/"), table.transaction() as change:
+        change.set_properties({path: elsewhere})
+    (file,) = (tmp_path / "store/lake/wh/sales/orders/metadata").iterdir()
+    file.write_text(json.dumps(metadata(ORDERS, **{path: elsewhere})["metadata"]))
+    with pytest.raises(AccessDenied, match=f"{elsewhere}/"):
+        catalog.load_table("sales.orders")
+    assert asked(desk) == {f"{ORDERS}/"}
+
+
+def test_the_catalogs_own_locations_bound_its_tables_too(tmp_path: Path, store: FolderAsStore, desk: Desk) -> None:
+    settings = configuration("http://127.0.0.1:9", tmp_path / "ledger.db")
+    settings["catalogs"]["ledger"]["locations"] = ["s3://lake/wh/sales/"]
+    with Broker.from_config(settings, providers={"iam_role": desk.storage}, context=Context(clock=desk.clock)) as broker:
+        made = load_catalog(broker, "ledger", access="read_write")
+        made.create_namespace("sales")
+        made.create_table("sales.orders", SCHEMA, properties={"write.data.path": "s3://lake/wh/sales/blocks"})
+        with pytest.raises(AccessDenied, match=r"at s3://lake/wh/blocks/, outside of .*catalogs\.ledger\.locations"):
+            made.create_table("sales.more", SCHEMA, properties={"write.data.path": "s3://lake/wh/blocks"})
+
+
 def test_a_data_path_inside_the_profile_is_a_root_of_its_own(desk: Desk, catalog: BrokerSqlCatalog) -> None:
     elsewhere = "s3://lake/wh/blocks"
     table = catalog.create_table("sales.orders", SCHEMA, properties={"write.data.path": elsewhere})
@@ -142,10 +178,31 @@ def test_a_data_path_inside_the_profile_is_a_root_of_its_own(desk: Desk, catalog
     assert asked(desk) == {f"{ORDERS}/", f"{elsewhere}/"}
 
 
-def test_a_data_path_that_is_no_location_is_no_root(desk: Desk, catalog: BrokerSqlCatalog) -> None:
-    table = catalog.create_table("sales.orders", SCHEMA, properties={"write.data.path": "file:///tmp"})
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("nowhere", ["file:///data", "/data", "data", "s3://lake/wh/%2e%2e/x", "s3://lake/wh/../x", " "])
+def test_a_path_that_is_no_location_is_refused_with_the_table(
+    desk: Desk, catalog: BrokerSqlCatalog, tmp_path: Path, path: str, nowhere: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"property '{path}' is no place for files"):
+        catalog.create_table("sales.orders", SCHEMA, properties={path: nowhere})
+    assert not catalog.table_exists("sales.orders")
+    catalog.create_table("sales.orders", SCHEMA)
+    (file,) = (tmp_path / "store/lake/wh/sales/orders/metadata").iterdir()
+    file.write_text(json.dumps(metadata(ORDERS, **{path: nowhere})["metadata"]))
+    with pytest.raises(ConfigurationError, match=f"property '{path}' is no place for files"):
+        catalog.load_table("sales.orders")
+
+
+def test_an_empty_path_is_none(desk: Desk, catalog: BrokerSqlCatalog) -> None:
+    table = catalog.create_table("sales.orders", SCHEMA, properties=dict.fromkeys(PATHS, ""))
+    assert table.location_provider().data_path == f"{ORDERS}/data"
+
+
+@pytest.mark.parametrize("uri", ["gs://lake/wh/x.parquet", "abfss://data@acct.dfs.core.windows.net/x.parquet", "file:///x"])
+def test_files_of_another_store_are_refused_by_name(desk: Desk, catalog: BrokerSqlCatalog, uri: str) -> None:
+    table = catalog.create_table("sales.orders", SCHEMA)
     with pytest.raises(ConfigurationError, match="only s3:// files are served"):
-        table.io.new_output("file:///tmp/x.parquet")
+        table.io.new_input(uri)
 
 
 def test_a_catalog_that_was_loaded_to_read_writes_and_purges_nothing(desk: Desk, catalog: BrokerSqlCatalog) -> None:
@@ -219,6 +276,12 @@ storage:
             again.drop_table("sales.orders")
         with pytest.raises(AccessDenied, match="loaded with access='read'"):
             again.rename_table("sales.orders", "sales.others")
+        with pytest.raises(AccessDenied, match="loaded with access='read'"):
+            again.update_namespace_properties("sales", updates={"owner": "me"})
+        with pytest.raises(AccessDenied, match="loaded with access='read'"):
+            again.register_table("sales.taken", "s3://lake/wh/x/metadata/1.json")
+        with pytest.raises(AccessDenied, match="loaded with access='read'"):
+            again.commit_table(made, (), ())
         with pytest.raises(ConfigurationError, match="'uri'"):
             stock_load_catalog("accounts", **words, uri="sqlite://")
     finally:
