@@ -29,6 +29,7 @@ from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, 
 from credbroker.system import log_filter
 from credbroker.system.environment import SystemEnvironment
 from credbroker.testing import FakeHttp, ManualClock
+from credbroker.vending.adls import DelegationKey
 
 SECRET = "canary+/0b5e7c%3A-client"
 TOKEN = "canary-7d1f.token.0a2b"
@@ -271,6 +272,83 @@ def test_keys_that_sts_or_a_catalog_gives_show_nowhere(
             assert_clean(everything_about(caught.value))
         assert_clean(repr(broker.status()) + repr(pickle.dumps(source)) + repr(source))
     assert_clean(logged.getvalue())
+
+
+ACCOUNT = "abfss://data@account.dfs.core.windows.net"
+SAS = f"sv=2020-12-06&sr=d&sdd=2&sp=rl&se=2026-01-01T01%3A00%3A00Z&sig={urllib.parse.quote(SECRET, safe='')}"
+ENDING = KEYS["s3.session-token-expires-at-ms"]
+OF_GCS = {"gcs.oauth2.token": TOKEN, "gcs.oauth2.token-expires-at": ENDING}
+OF_ADLS = {"adls.sas-token.account": SAS}
+
+
+@pytest.mark.parametrize(
+    ("root", "config", "issued"),
+    [
+        ("gs://lake", OF_GCS, True),
+        ("gs://lake", {**OF_GCS, "gcs.oauth2.token-expires-at": SECRET}, False),
+        ("gs://lake", {"gcs.oauth2.token": f"{TOKEN} {SECRET}"}, False),
+        ("gs://lake", {**OF_GCS, "gcs.oauth2.refresh-credentials-endpoint": f"https://{TOKEN}.example/{SECRET}"}, False),
+        (f"gs://lake/{TOKEN}", OF_GCS, False),
+        (ACCOUNT, OF_ADLS, True),
+        (ACCOUNT, {"adls.sas-token.account": SAS.replace("sr=d", "sr=c")}, False),
+        (ACCOUNT, {"adls.sas-token.account": f"{SAS}&{TOKEN}={TOKEN}"}, False),
+        (ACCOUNT, {f"adls.sas-token.{TOKEN}": SAS}, False),
+        (ACCOUNT, {"adls.sas-token.account": SAS.replace("sp=rl", f"sp={TOKEN}")}, False),
+    ],
+)
+def test_a_token_or_a_sas_that_a_catalog_vends_shows_nowhere(
+    root: str, config: dict[str, str], issued: bool, logged: io.StringIO
+) -> None:
+    table = f"{root}/sales/orders"
+    reply = {"metadata": {"location": table}, "storage-credentials": [{"prefix": table, "config": config}]}
+    bucket = root if "account" in root else "gs://lake"
+    context = Context(
+        clock=ManualClock(NOW),
+        http=FakeHttp(GOOD, answered(200, b"{}"), answered(200, json.dumps(reply).encode())),
+        secrets=Secrets(),
+        environment=SystemEnvironment(),
+    )
+    catalog = {**CONFIG["catalogs"]["production"], "locations": [f"{bucket}/sales/"]}
+    with Broker.from_config({"environment": "local", "catalogs": {"production": catalog}}, context=context) as broker:
+        source = broker.table("production", "sales.orders")
+        if issued:
+            value = source.get()
+            assert_clean(f"{value!r} {value.for_location(table)!r}")
+        else:
+            with pytest.raises(CredbrokerError) as caught:
+                source.get()
+            assert_clean(everything_about(caught.value))
+        assert_clean(repr(broker.status()))
+    assert_clean(logged.getvalue())
+
+
+def test_a_delegation_key_shows_nowhere() -> None:
+    value = base64.b64encode(SECRET.encode()).decode()
+    key = DelegationKey("oid", "tid", NOW, NOW + timedelta(hours=1), "b", "2020-12-06", SecretStr(value))
+    assert_clean(f"{key!r} {key}")
+    for carry in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError) as caught:
+            carry(key)
+        assert_clean(everything_about(caught.value))
+    with pytest.raises(MalformedResponse) as refused:
+        replace(key, value=SecretStr(f"{SECRET} is no base64"))
+    assert_clean(str(refused.value) + repr(refused.value))
+
+
+def test_explaining_needs_no_secret_and_shows_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies in the environment and wherever the base identity is: nothing of it is looked at."""
+    for name, secret in (("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", SECRET), ("KEYS", SECRET)):
+        monkeypatch.setenv(name, secret)
+    path = tmp_path / "platform.yaml"
+    storage = {"lake": LAKE, "fixed": CONFIG["storage"]["fixed"]}
+    path.write_text(json.dumps({"environment": "local", "storage": storage}))
+    for arguments, code in ((["lake", "s3://lake/wh/x"], 0), (["fixed"], 0), (["lake", "s3://other/y"], 77)):
+        for more in ([], ["--json"]):
+            assert main(["explain", *arguments, "--config", str(path), *more]) == code
+            told = capsys.readouterr()
+            assert_clean(told.out + told.err)
 
 
 def test_the_command_line_tells_no_text_of_a_foreign_error(capsys: pytest.CaptureFixture[str]) -> None:
