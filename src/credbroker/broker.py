@@ -12,6 +12,7 @@ from credbroker import attachment
 from credbroker.brokerage import Brokerage
 from credbroker.context import Context
 from credbroker.credentials import AccessToken, StorageCredentials, TableCredentials
+from credbroker.downscoping import downscoped
 from credbroker.errors import AccessDenied, ConfigurationError
 from credbroker.location import Location
 from credbroker.profile import CatalogProfile, Profile
@@ -176,10 +177,10 @@ class Broker:
             held = profile.storage if isinstance(profile, CatalogProfile) else ()
             allowed = ", ".join(f"{one.name}: {place}" for one in held for place in one.locations) or "none"
             self._refuse(catalog, wanted, access, f"no storage profile of the catalog contains {wanted} (it has {allowed})")
-        self.check_location(catalog, wanted, access)
+        self.check_table_location(catalog, wanted, access)
         return self.storage(storage.name, wanted, access=access)
 
-    def check_location(self, catalog: str, location: str | Location, access: Access | str = Access.READ) -> None:
+    def check_table_location(self, catalog: str, location: str | Location, access: Access | str = Access.READ) -> None:
         """Check that files of that catalog's tables may lie there.
 
         Raises ``AccessDenied``, on record, where its ``locations`` or those of its storage profiles do not contain it.
@@ -243,7 +244,7 @@ class Broker:
     def _downscoped(
         self, request: CredentialRequest, locations: tuple[str | Location, ...], access: Access | str | None
     ) -> CredentialSource[Any]:
-        return self._source(self._brokerage.downscope(request, _locations(locations), _access(access)))
+        return self._source(downscoped(self._brokerage, request, _locations(locations), _access(access)))
 
     def __repr__(self) -> str:
         where = ", ".join(self._brokerage.reference.paths) or "a mapping"
@@ -274,7 +275,7 @@ def _locations(locations: tuple[str | Location, ...]) -> tuple[Location, ...]:
     if len(locations) > _MOST_LOCATIONS:
         raise ConfigurationError(
             f"{len(locations)} locations are asked for at once, and no policy holds more than {_MOST_LOCATIONS}: ask for a "
-            f"prefix that they share, or for fewer ({str(locations[0])[:200]!r}, ...)"
+            f"prefix that they share, or for fewer (from {str(locations[0])[:200]!r} to {str(locations[-1])[:200]!r})"
         )
     return tuple(sorted({Location.parse(location) for location in locations}, key=str))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Mapping
@@ -15,13 +16,12 @@ from credbroker.context import NO_CLOCK, Context
 from credbroker.credentials import Credential
 from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError, CredbrokerError
 from credbroker.issuing import issue
-from credbroker.location import Location, covering
 from credbroker.profile import CatalogProfile, Profile, StorageProfile
 from credbroker.providers.requirements import check_profile, misconfigured
 from credbroker.refresh.engine import GONE, Engine
 from credbroker.refresh.flight import Flight
 from credbroker.refresh.slot import Loaded, Slot
-from credbroker.request import Access, CredentialRequest, Kind
+from credbroker.request import CredentialRequest, Kind
 from credbroker.system import log_filter
 from credbroker.system.clock import SystemClock
 
@@ -124,36 +124,10 @@ class Brokerage:
         """What would be granted. Raises as ``admit`` does, and ``ConfigurationError`` for a provider that does not say."""
         admitted = self.admit(request)
         if admitted.grant is None:
-            raise ConfigurationError("its provider does not say what it would grant", profile=request.profile)
+            raise ConfigurationError(
+                "its provider does not say what it would grant: give it a plan()", profile=request.profile
+            )
         return admitted.grant
-
-    def downscope(
-        self, request: CredentialRequest, locations: tuple[Location, ...], access: Access | None
-    ) -> CredentialRequest:
-        """The request for less than ``request``: see ``CredentialSource.downscope``."""
-        if request.kind == "catalog":
-            raise ConfigurationError(
-                "a catalog's token is narrowed when it is asked for: broker.catalog(name, scope=)", profile=request.profile
-            )
-        admitted = self.admit(request)
-        if request.kind != "storage" or admitted.grant is None or admitted.grant.policy is None:
-            raise ConfigurationError(
-                "nobody would enforce that: what is issued with a policy of its own can be asked for anew with a narrower "
-                "one, what a catalog vends or a secret holds cannot",
-                profile=request.profile,
-            )
-        try:
-            narrowed = limits.narrowed(admitted.request, locations, access)
-        except AccessDenied as error:
-            self.trail.refused(admitted.request, error)
-            raise error.fresh() from None
-        opened = self.explain(narrowed).locations
-        if opened is None or any(covering(narrowed.locations, location) is None for location in opened):
-            raise ConfigurationError(
-                "nobody would enforce that: what is issued opens the whole container (allow_container_scope)",
-                profile=request.profile,
-            )
-        return narrowed
 
     def slot(self, request: CredentialRequest) -> Slot:
         """The live slot for a request. What differs in authority differs in key: settings, principal, actor."""
@@ -169,7 +143,10 @@ class Brokerage:
                 return self._load(slot, flight, profile, provider)
 
             timeout = settings.timeout.total_seconds() if settings else 10.0
-            return Slot(key, profile=profile.name, load=load, timeout=timeout, asked=request)
+            # A static secret has no end that a max_ttl could bring forward.
+            endless = request.kind != "table" and settings is not None and settings.mode == "static"
+            longest = math.inf if endless else profile.max_ttl.total_seconds()
+            return Slot(key, profile=profile.name, load=load, timeout=timeout, asked=request, longest=longest)
 
         key = (replace(request, run_id=None), fingerprint)
         return self.engine.slot(key, make)

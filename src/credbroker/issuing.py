@@ -7,16 +7,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from credbroker import limits
 from credbroker.audit.trail import Trail
 from credbroker.context import Clock, Connection, Context, Http, HttpRequest, HttpResponse
-from credbroker.credentials import AccessToken, Credential, TableCredentials, ending_at
-from credbroker.errors import CredbrokerError, IssuerUnavailable, MalformedResponse
-from credbroker.location import Location, covering
-from credbroker.profile import Profile, StorageProfile
-from credbroker.providers.backing import bounds, storage_for
+from credbroker.credentials import Credential, ending_at
+from credbroker.errors import CredbrokerError, IssuerUnavailable
+from credbroker.granting import check_grant
+from credbroker.profile import Profile
 from credbroker.refresh.slot import Loaded
-from credbroker.request import Access, CredentialRequest
+from credbroker.request import CredentialRequest
 
 if TYPE_CHECKING:
     from credbroker.providers import Provider
@@ -96,7 +94,7 @@ def issue(
                 on_connection=record.connected,
             ),
         )
-        _check_grant(request, profile, value)
+        check_grant(request, profile, value)
     except CredbrokerError as error:
         known = error.fresh(profile=profile.name, provider=mode)
     except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold anything
@@ -113,51 +111,3 @@ def issue(
         return Loaded(value, sent, lifetime, reread)
     record.ended(known)
     raise known
-
-
-def _check_grant(request: CredentialRequest, profile: Profile, value: Credential) -> None:
-    """Refuse a grant that is stated and wider than the request: an issuer that widens cannot be trusted to narrow."""
-    if not hasattr(value, "fingerprint") or not hasattr(value, "expires_at"):
-        raise MalformedResponse(f"the provider returned {type(value).__name__}, which is no credential")
-    if isinstance(value, AccessToken):
-        scopes = limits.asked_scopes(request, profile)
-        wider = sum(not limits.covers(scopes, scope) for scope in value.scopes) if scopes else 0
-        if wider:
-            raise MalformedResponse(
-                f"the issuer granted {wider} more scope(s) than the {len(scopes)} that were asked for: have it grant what "
-                "is asked, or name in credentials.scope what this client always gets"
-            )
-        return
-    asked = request.locations or bounds(profile)
-    if isinstance(value, TableCredentials):
-        # What each of its keys reaches is held to the prefixes, which are all that it says; and these to the profile.
-        _check_locations(value.prefixes, asked)
-        for prefix, held in value.by_location:
-            _check_reach(request, held, value.prefixes, storage_for(profile, prefix))
-    else:
-        _check_reach(request, value, asked, profile)
-
-
-def _check_reach(
-    request: CredentialRequest, value: Credential, asked: tuple[Location, ...] | None, granting: Profile | None
-) -> None:
-    granted: tuple[Location, ...] = getattr(value, "locations", None) or ()
-    if isinstance(granting, StorageProfile) and granting.allow_container_scope:
-        held = [
-            location for location in asked or () if location.scheme == "abfss" and covering(granting.locations, location)
-        ]
-        containers = {location.bucket for location in held}
-        granted = tuple(location for location in granted if location.key or location.bucket not in containers)
-    _check_locations(granted, asked)
-    access: Access | None = getattr(value, "access", None)
-    if access is not None and request.access is not None and not request.access.covers(access):
-        raise MalformedResponse(
-            f"the issuer granted access {access.value!r}, wider than {request.access.value!r}: ask for that, or have less "
-            "granted (by a catalog, to a principal with no more than that: credentials.scopes)"
-        )
-
-
-def _check_locations(granted: tuple[Location, ...], asked: tuple[Location, ...] | None) -> None:
-    for location in granted:
-        if asked is not None and covering(asked, location) is None:
-            raise MalformedResponse(f"the issuer granted {location}, outside what was asked")

@@ -21,9 +21,9 @@ def within(request: CredentialRequest, profile: Profile) -> CredentialRequest:
     if request.kind == "storage":
         request = _with_locations(request, profile)
     if request.access is not None and not profile.access.covers(request.access):
-        raise AccessDenied(
-            f"access {request.access.value!r} was asked; the profile allows {profile.access.value!r}", profile=profile.name
-        )
+        of = f" of {_named(request.locations)}" if request.locations else ""
+        text = f"access {request.access.value!r}{of} was asked; the profile allows {profile.access.value!r}"
+        raise AccessDenied(text, profile=profile.name)
     _check_scopes(request, profile)
     settings = profile.credentials
     if request.kind == "catalog" and settings is not None and request.access not in settings.scopes:
@@ -37,13 +37,13 @@ def narrowed(request: CredentialRequest, locations: tuple[Location, ...], access
 
     Raises ``AccessDenied`` for what the request does not cover: a handle is never widened.
     """
-    held = ", ".join(str(location) for location in request.locations)
+    held = _named(request.locations)
     for location in locations:
         if covering(request.locations, location) is None:
             raise AccessDenied(f"{location} lies outside what the handle is for ({held})", profile=request.profile)
     if access is not None and request.access is not None and not request.access.covers(access):
         raise AccessDenied(
-            f"access {access.value!r} was asked of a handle for {request.access.value!r}", profile=request.profile
+            f"access {access.value!r} was asked of a handle for {request.access.value!r} of {held}", profile=request.profile
         )
     return replace(request, locations=locations or request.locations, access=access or request.access)
 
@@ -63,7 +63,7 @@ def covers(asked: frozenset[str], scope: str) -> bool:
 
 
 def _with_locations(request: CredentialRequest, profile: Profile) -> CredentialRequest:
-    allowed = ", ".join(str(location) for location in profile.locations) or "none"
+    allowed = _named(profile.locations) or "none"
     if not request.locations:
         if len(profile.locations) > 1:
             raise ConfigurationError(f"name the location: the profile has several ({allowed})", profile=profile.name)
@@ -89,6 +89,10 @@ def _check_scopes(request: CredentialRequest, profile: Profile) -> None:
         raise AccessDenied(
             f"audience {request.audience!r} is not the profile's ({settings.audience!r})", profile=profile.name
         )
+
+
+def _named(locations: tuple[Location, ...]) -> str:
+    return ", ".join(str(location) for location in locations)
 
 
 def _listed(names: frozenset[str]) -> str:

@@ -23,6 +23,8 @@ _GCS_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _CONTAINER = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 # "Storage account overview": account.dfs.<suffix>, or account.zNN.dfs.<suffix> for an account with a DNS zone endpoint.
 _ADLS_HOST = re.compile(r"[a-z0-9]{3,24}(?:\.z[0-9]{2})?\.dfs(?:\.[a-z0-9][a-z0-9-]{0,62})+\.[a-z]{2,63}")
+# Controls, lone surrogates, and the two line breaks that are no controls (U+2028, U+2029): each could forge a line of a log.
+_UNFIT = ("Cc", "Cs", "Zl", "Zp")
 _LONGEST_KEY = 1024  # bytes of UTF-8, both S3 and GCS
 
 
@@ -96,8 +98,8 @@ def _refused(text: str, rule: str) -> ConfigurationError:
 
 def _refuse_characters(text: str) -> None:
     for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs"):
-            raise _refused(text, f"it has a control character or lone surrogate (U+{ord(character):04X})")
+        if unicodedata.category(character) in _UNFIT:
+            raise _refused(text, f"it has a control character, line break or lone surrogate (U+{ord(character):04X})")
 
 
 def _check_bucket(text: str, scheme: str, bucket: str) -> None:
@@ -112,9 +114,11 @@ def _check_bucket(text: str, scheme: str, bucket: str) -> None:
         return
     if "@" in bucket or ":" in bucket:
         raise _refused(text, "the bucket has userinfo or a port ('@' or ':')")
-    pattern = _BUCKET if scheme == "s3" else _GCS_BUCKET
+    pattern, rule = (_BUCKET, "3 to 63 of a-z, 0-9, '.', '-'")
+    if scheme == "gs":
+        pattern, rule = (_GCS_BUCKET, "3 to 222 of a-z, 0-9, '.', '-', '_'")
     if not pattern.fullmatch(bucket) or ".." in bucket:
-        raise _refused(text, "the bucket's name breaks the naming rules (3 to 63 of a-z, 0-9, '.', '-')")
+        raise _refused(text, f"the bucket's name breaks the naming rules ({rule})")
 
 
 def _checked_key(text: str, scheme: str, key: str) -> str:
@@ -141,9 +145,9 @@ def _refuse_segment(text: str, scheme: str, form: str, *, decoded: bool) -> None
     if form.strip() in ("", ".", ".."):
         raise _refused(text, "it has a blank, '.' or '..' segment, plain or percent-encoded")
     if "/" in form or ("\\" in form and decoded):
-        raise _refused(text, "it has a percent-encoded slash")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in form):
-        raise _refused(text, "it has a percent-encoded control character")
+        raise _refused(text, "it has a percent-encoded slash or backslash")
+    if any(unicodedata.category(character) in _UNFIT for character in form):
+        raise _refused(text, "it has a percent-encoded control character or line break")
     if scheme == "abfss" and "\\" in form:  # azure-sdk-for-python#48690: signed as one segment, read as two
         raise _refused(text, "it has a backslash, which Azure reads as a slash")
     if scheme == "abfss" and form.endswith("."):  # azure-storage-ruby#191: signed with the dot, read without

@@ -8,8 +8,9 @@ condition that is no CEL, or no boolean, stops the judge instead of passing for 
 - "Attribute reference for IAM Conditions": ``resource.name`` is ``projects/_/buckets/BUCKET`` or that and ``/objects/NAME``;
   ``api.getAttribute(name, default)`` has ``storage.googleapis.com/objectListPrefix`` in list calls alone, ``''`` where
   the call has no prefix.
-- "IAM roles for Cloud Storage" for the roles' permissions, as Google's ``roles.get`` answered in November 2025 (iann0036/iam-dataset keeps them), and "IAM
-  permissions for JSON methods" and "for XML methods" for the resource that each permission is asked on.
+- "IAM roles for Cloud Storage" for the roles' permissions, as Google's ``roles.get`` answered in November 2025 (kept by
+  iann0036/iam-dataset), and "IAM permissions for JSON methods" and "for XML methods" for the resource that each permission
+  is asked on.
 """
 
 from __future__ import annotations

@@ -54,6 +54,13 @@ def handles(broker: Broker) -> None:
         broker.storage("lake", Location.parse("s3://lake/a"), access=Access.READ), CredentialSource[StorageCredentials]
     )
     assert_type(broker.table("production", ("sales", "orders"), access="write"), CredentialSource[TableCredentials])
+    lake = broker.storage("lake", "s3://lake/sales", access="read_write")
+    assert_type(lake.downscope("s3://lake/sales/2026", access=Access.READ), CredentialSource[StorageCredentials])
+    assert_type(lake.explain(), Grant)
+    assert_type(lake.explain().policy, Mapping[str, object] | None)
+    assert_type(lake.explain().locations, tuple[Location, ...] | None)
+    assert_type(broker.table("production", "sales.orders").get().locations, tuple[Location, ...] | None)
+    assert_type(broker.table("production", "sales.orders").get().prefixes, tuple[Location, ...])
     broker.storage("lake", acess="read")  # type: ignore[call-arg]  # a misspelt keyword is caught before it runs
 
 

@@ -138,7 +138,7 @@ def test_a_location_outside_the_profile_is_refused_before_any_issuer_and_on_reco
 
 
 def test_access_beyond_the_profile_is_refused(desk: Desk) -> None:
-    with pytest.raises(AccessDenied, match="'read_write' was asked; the profile allows 'read'"):
+    with pytest.raises(AccessDenied, match="'read_write' of s3://lake/sales/deep/ was asked; the profile allows 'read'"):
         desk.broker.storage("deep", access="read_write")
     with pytest.raises(ConfigurationError, match="one of"):
         desk.broker.storage("deep", access="all")
@@ -394,6 +394,14 @@ def test_what_a_profile_must_not_say_is_refused_when_the_handle_is_made_whatever
         broker.catalog("production")
 
 
+def test_a_demand_beyond_max_ttl_calls_no_issuer(desk: Desk) -> None:
+    source = desk.broker.storage("lake", "s3://lake/sales/x")
+    with pytest.raises(InsufficientLifetime, match="min_ttl of 7200 s was demanded; the profile's max_ttl is 3600 s"):
+        source.get(min_ttl=timedelta(hours=2))
+    assert desk.storage.calls == 0
+    assert source.get(min_ttl=timedelta(minutes=30)).access_key_id == "AKIA1"
+
+
 def test_a_demand_that_is_no_duration_says_what_to_give(desk: Desk) -> None:
     with pytest.raises(ConfigurationError, match="timedelta"):
         desk.broker.catalog("production").get(30)  # type: ignore[arg-type]
@@ -413,7 +421,7 @@ def test_a_catalogs_own_locations_bound_the_storage_that_serves_it(records: Any)
         with pytest.raises(AccessDenied, match=r"s3://lake/finance/x/, outside .*catalogs\.production\.locations"):
             broker.storage_for("production", "s3://lake/finance/x")
         with pytest.raises(AccessDenied, match="outside"):
-            broker.check_location("production", "s3://lake/finance/x", "read_write")
+            broker.check_table_location("production", "s3://lake/finance/x", "read_write")
     assert [(record["event"], record["access"], record["principal"]) for record in records()] == [
         ("denied", "read", "data-platform-svc"),
         ("denied", "read_write", "data-platform-svc"),

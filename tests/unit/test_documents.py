@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from credbroker import Broker, errors
-from credbroker.cli import COMMANDS, main
+from credbroker.cli import COMMANDS
 from credbroker.cli.doctor.tries import NAME, Ground, tries
 from credbroker.cli.exit_codes import ExitCode
 from credbroker.location import Location
@@ -54,11 +57,51 @@ def test_every_python_block_compiles(name: str, block: str) -> None:
     compile(block, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
+def _prose(document: Path) -> str:
+    """The document without its blocks: a comment in one is no heading, and an index in one is no link."""
+    return re.sub(r"^ *```.*?^ *```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def _anchors(document: Path) -> set[str]:
+    """What GitHub makes of the headings: lower case, no punctuation, a hyphen for each space, a number where one repeats."""
+    slugs: list[str] = []
+    anchors: set[str] = set()
+    for heading in re.findall(r"^#{1,6} +(.*?) *$", _prose(document), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-")
+        anchors.add(f"{slug}-{slugs.count(slug)}" if slug in slugs else slug)
+        slugs.append(slug)
+    return anchors
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_every_link_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", _prose(document)):
         if "://" not in target:
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+            page = document.parent / target if target else document
+            assert page.exists(), f"{document.name} links to {target}"
+            assert not anchor or anchor in _anchors(page), f"{document.name} links to {target}#{anchor}"
+
+
+def test_an_anchor_is_spelled_as_on_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# S3: an `IAM` policy\n## `doctor --scope`\n```bash\n# no heading\n```\n### [A](b.md) b_c\n# Twice\n# Twice\n"
+    )
+    assert _anchors(page) == {"s3-an-iam-policy", "doctor---scope", "a-b_c", "twice", "twice-1"}
+
+
+def test_every_published_attack_has_its_row() -> None:
+    module = ast.parse((ROOT / "tests" / "security" / "test_known_attacks.py").read_text())
+    (published,) = (
+        ast.literal_eval(statement.value)
+        for statement in module.body
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "PUBLISHED"
+    )
+    _, _, section = (ROOT / "docs" / "vending.md").read_text().partition("\n## Known attacks\n")
+    heading, rule, *rows = re.findall(r"^\| ([^|]+?) \|", section.partition("\n## ")[0], re.MULTILINE)
+    assert (heading, rule) == ("CVE or issue", "---")
+    assert sorted(rows) == sorted(published)
 
 
 def test_nobody_is_told_to_install_the_bare_name() -> None:
@@ -110,18 +153,42 @@ def test_every_command_has_its_section() -> None:
     assert described == [command.name for command in COMMANDS]
 
 
-@pytest.mark.parametrize("block", _shown("credbroker explain"))
-def test_what_explain_is_shown_to_print_is_what_it_prints(
-    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def _explained(command: str, directory: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    """The command in a fresh shell, beside the page's own file: no handler of the tests' takes what it logs."""
     platform = next(text for name, text in _blocks("yaml") if name == "commands.md")
-    (tmp_path / "platform.yaml").write_text(platform)
-    monkeypatch.chdir(tmp_path)
+    for old, new in changes.items():
+        assert f": {old}\n" in platform
+        platform = platform.replace(f": {old}\n", f": {new}\n")
+    (directory / "platform.yaml").write_text(platform)
+    program = "import sys; from credbroker.cli import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", program, *command.split()[2:]],
+        cwd=directory,
+        env={},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # in one terminal, as a reader has them
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("block", _shown("credbroker explain"))
+def test_what_explain_is_shown_to_print_is_what_it_prints(block: str, tmp_path: Path) -> None:
     command, _, output = block.partition("\n")
-    code = main(command.split()[2:])
-    captured = capsys.readouterr()
-    assert captured.out + captured.err == output
-    assert code == (0 if captured.out else 77 if "lies outside" in output else 78)
+    run = _explained(command, tmp_path)
+    assert run.stdout == output
+    assert run.returncode == (0 if not output.startswith("credbroker: ") else 77 if "lies outside" in output else 78)
+
+
+def test_in_production_the_record_of_a_refusal_is_printed_before_it(tmp_path: Path) -> None:
+    (block,) = (block for block in _shown("credbroker explain") if "lies outside" in block)
+    command, _, output = block.partition("\n")
+    run = _explained(command, tmp_path, dev="production")
+    record, _, rest = run.stdout.partition("\n")
+    assert json.loads(record)["event"] == "denied"
+    assert rest == output
+    assert run.returncode == 77
 
 
 def test_what_doctor_is_shown_to_try_is_what_it_tries() -> None:

@@ -61,7 +61,9 @@ def test_a_parent_of_everything_that_is_allowed_is_not_made_of_its_parts() -> No
 
 
 def test_an_access_beyond_the_profiles_is_refused_with_what_it_allows() -> None:
-    with pytest.raises(AccessDenied, match=r"access 'write' was asked; the profile allows 'read'") as caught:
+    with pytest.raises(
+        AccessDenied, match=r"access 'write' of s3://lake/sales/ was asked; the profile allows 'read'"
+    ) as caught:
         within(storage("s3://lake/sales", access=Access.WRITE), READER)
     assert caught.value.profile == "reader"
 
@@ -70,7 +72,7 @@ def test_an_access_that_is_not_said_is_read_and_checked_as_such() -> None:
     """Else it would pass a profile to write, and a handle of it could be narrowed to anything."""
     unsaid = CredentialRequest("storage", "lake", (SALES,))
     assert within(unsaid, LAKE) == storage("s3://lake/sales", access=Access.READ)
-    with pytest.raises(AccessDenied, match="'read' was asked; the profile allows 'write'"):
+    with pytest.raises(AccessDenied, match="'read' of s3://lake/sales/ was asked; the profile allows 'write'"):
         within(unsaid, StorageProfile(name="writer", locations=(SALES,), access=Access.WRITE))
     table = CredentialRequest("table", "production", table=("sales", "orders"))
     assert within(table, CATALOG).access is Access.READ
@@ -185,5 +187,5 @@ def test_a_handle_is_not_narrowed_to_what_it_does_not_hold(uri: str) -> None:
 def test_a_handle_is_not_narrowed_to_another_access(held: Access, asked: Access) -> None:
     with pytest.raises(AccessDenied) as caught:
         narrowed(storage("s3://lake/sales", access=held), (), asked)
-    assert caught.value.message == f"access '{asked}' was asked of a handle for '{held}'"
+    assert caught.value.message == f"access '{asked}' was asked of a handle for '{held}' of s3://lake/sales/"
     assert caught.value.profile == "lake"

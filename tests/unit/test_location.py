@@ -163,11 +163,27 @@ def test_a_hosts_length_costs_no_time() -> None:
         Location.parse("abfss://" + "a-" * 100_000 + "@account1.dfs.core.windows.net/x")
 
 
+@pytest.mark.parametrize("broken", ["a\u2028b", "a\u2029b", "a%E2%80%A8b", "a%25E2%2580%25A9b"])
+@pytest.mark.parametrize("root", ["s3://lake", "gs://lake", "abfss://data@account1.dfs.core.windows.net"])
+def test_a_line_break_that_is_no_control_is_refused_too(root: str, broken: str) -> None:
+    with pytest.raises(ConfigurationError, match="line break"):
+        Location.parse(f"{root}/{broken}")
+
+
+def test_a_bucket_is_refused_by_the_rule_of_its_own_store() -> None:
+    assert Location.parse("gs://lake_two/x").bucket == "lake_two"
+    with pytest.raises(ConfigurationError, match=r"3 to 222 of .*'_'"):
+        Location.parse("gs://Lake/x")
+    with pytest.raises(ConfigurationError, match="3 to 63 of "):
+        Location.parse("s3://lake_two/x")
+
+
 def test_a_refusal_shows_the_location_with_nothing_in_it_that_a_terminal_would_obey() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Location.parse("s3://lake/a\x1b[2J\u202eb")
     assert caught.value.message == (
-        r"the location 's3://lake/a\x1b[2J\u202eb' is refused: it has a control character or lone surrogate (U+001B)"
+        r"the location 's3://lake/a\x1b[2J\u202eb' is refused: it has a control character, line break or lone surrogate"
+        " (U+001B)"
     )
 
 

@@ -26,7 +26,7 @@ from botocore.loaders import Loader
 from pydantic import SecretStr
 
 from credbroker.credentials import S3Credentials
-from credbroker.integrations.pyiceberg.endpoint import Endpoint
+from credbroker.integrations.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -14,7 +14,7 @@ from credbroker.location import Location
 from credbroker.profile import CatalogProfile, StorageProfile
 from credbroker.providers._iceberg_rest import check_account_host, check_endpoint
 from credbroker.providers.backing import beyond, bounds, storage_for
-from credbroker.providers.requirements import check_url, settings
+from credbroker.providers.requirements import resolved_url, settings
 from credbroker.wire.expiry import corrected
 from credbroker.wire.iceberg_keys import ADLSKeys, GCSKeys, S3Keys, VendedKeys
 
@@ -58,7 +58,7 @@ def _s3(
         secret_access_key=keys.secret_access_key,
         session_token=keys.session_token,
         region=(storage.region if storage else None) or keys.region,
-        endpoint=_endpoint(storage, context) if storage else check_endpoint(keys, profile, uri),
+        endpoint=resolved_url(storage, "endpoint", context) if storage else check_endpoint(keys, profile, uri),
         expires_at=ends,
         locations=(keys.prefix,),
         access=None,  # a catalog does not state it
@@ -71,14 +71,6 @@ def _adls(keys: ADLSKeys, ends: datetime, storage: StorageProfile | None, profil
     allowed = storage is not None and storage.allow_container_scope
     granted = keys.signed.within(keys.prefix, allow_container_scope=allowed)
     return ADLSCredentials(keys.account, keys.sas_token, expires_at=ends, locations=(granted,), access=keys.signed.access)
-
-
-def _endpoint(storage: StorageProfile, context: Context) -> str | None:
-    if storage.endpoint is None or isinstance(storage.endpoint, str):
-        return storage.endpoint
-    endpoint = context.secrets.resolve(storage.endpoint).get_secret_value()
-    check_url(storage, "endpoint", endpoint)
-    return endpoint
 
 
 def _ends(keys: VendedKeys, profile: CatalogProfile, answer: HttpResponse) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from credbroker.errors import MalformedResponse
 from credbroker.location import Location, covering
 from credbroker.profile import CatalogProfile, Profile, StorageProfile
 
@@ -9,7 +10,7 @@ from credbroker.profile import CatalogProfile, Profile, StorageProfile
 def bounds(profile: Profile) -> tuple[Location, ...] | None:
     """The profile's locations, else those of its storage profiles. Empty allows nothing.
 
-    None is a catalog of which nobody has said either: it is believed.
+    None: the file names neither for this catalog, so that what the catalog says of its tables is believed.
     """
     if profile.locations or not isinstance(profile, CatalogProfile) or profile.locations_stated:
         return profile.locations
@@ -39,6 +40,13 @@ def beyond(profile: CatalogProfile, location: Location) -> str | None:
         f"outside of what its profile allows ({', '.join(str(bound) for bound in allowed) or 'nothing'}): "
         f"if that is where the table belongs, add it to {' or '.join(fields)}"
     )
+
+
+def check_within(location: Location, use: str, profile: CatalogProfile) -> None:
+    """Raise ``MalformedResponse`` for a place that a catalog names and its profile does not allow."""
+    fault = beyond(profile, location)
+    if fault is not None:
+        raise MalformedResponse(f"the catalog names {location} as the table's {use}, {fault}")
 
 
 def _of_storage(profile: CatalogProfile) -> tuple[Location, ...]:

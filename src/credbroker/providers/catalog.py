@@ -11,23 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from credbroker.context import Context, HttpRequest, HttpResponse
-from credbroker.credentials import (
-    AccessToken,
-    ADLSCredentials,
-    GCSCredentials,
-    S3Credentials,
-    StorageCredentials,
-    TableCredentials,
-)
-from credbroker.errors import (
-    AccessDenied,
-    ConfigurationError,
-    CredbrokerError,
-    IssueDenied,
-    IssuerUnavailable,
-    MalformedResponse,
-)
-from credbroker.location import Location, outermost
+from credbroker.credentials import AccessToken, TableCredentials
+from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, IssuerUnavailable
 from credbroker.profile import CatalogProfile, Profile
 from credbroker.providers import Grant
 from credbroker.providers._iceberg_rest import (
@@ -38,10 +23,11 @@ from credbroker.providers._iceberg_rest import (
     table_url,
 )
 from credbroker.providers._sending import send
+from credbroker.providers._stored import from_storage
 from credbroker.providers._vended import value_of
-from credbroker.providers.backing import beyond, bounds, storage_for
-from credbroker.providers.requirements import check_profile, check_url, misconfigured, settings
-from credbroker.request import Access, CredentialRequest
+from credbroker.providers.backing import bounds, check_within
+from credbroker.providers.requirements import check_profile, check_url, misconfigured, resolved_url, settings
+from credbroker.request import CredentialRequest
 from credbroker.wire import iceberg
 from credbroker.wire.expiry import retry_after
 
@@ -71,7 +57,7 @@ class CatalogProvider:
         profile = _checked(context.profile)
         table = check_identifier(request.table)
         delegated = profile.access_delegation == "vended-credentials"
-        calls = _Calls(request, context, _uri(profile, context), delegated=delegated)
+        calls = _Calls(request, context, resolved_url(profile, "uri", context) or "", delegated=delegated)
         try:
             return _issued(calls, profile, table)
         except CredbrokerError as error:
@@ -99,13 +85,13 @@ def _issued(calls: _Calls, profile: CatalogProfile, table: tuple[str, ...]) -> T
     reply = calls.reply(answer)
     places = iceberg.table_places(reply)
     for use, place in places[1:]:
-        _check_within(place, use, profile)
+        check_within(place, use, profile)
     location = places[0][1]
     keys = iceberg.vended(reply, location) if calls.delegated else ()
     if keys:
-        _check_within(location, "location", profile)
+        check_within(location, "location", profile)
         return value_of(keys, calls.uri, answer, calls.context, profile)
-    return _from_storage(tuple(place for _, place in places), profile, calls.request, calls.context)
+    return from_storage(tuple(place for _, place in places), profile, calls.request, calls.context)
 
 
 @dataclass(slots=True)
@@ -195,73 +181,6 @@ def _checked(profile: Profile) -> CatalogProfile:
         if isinstance(storage.endpoint, str):
             check_url(storage, "endpoint", storage.endpoint)
     return profile
-
-
-def _uri(profile: CatalogProfile, context: Context) -> str:
-    if isinstance(profile.uri, str):
-        return profile.uri
-    if profile.uri is None:
-        raise misconfigured(profile, "uri", "is missing: the catalog is asked there")
-    uri = context.secrets.resolve(profile.uri).get_secret_value()
-    check_url(profile, "uri", uri)
-    return uri
-
-
-def _check_within(location: Location, use: str, profile: CatalogProfile) -> None:
-    fault = beyond(profile, location)
-    if fault is not None:
-        raise MalformedResponse(f"the catalog names {location} as the table's {use}, {fault}")
-
-
-def _from_storage(
-    places: tuple[Location, ...], profile: CatalogProfile, request: CredentialRequest, context: Context
-) -> TableCredentials:
-    """One request to each storage profile, for all the places that it contains; on ADLS, where a SAS opens one, for each."""
-    wanted: dict[tuple[str, Location | None], list[Location]] = {}
-    for location in outermost(places):
-        storage = storage_for(profile, location)
-        if storage is None:
-            known = "; ".join(
-                f"{each.name}: {', '.join(str(place) for place in each.locations) or 'no location'}"
-                for each in profile.storage
-            )
-            raise AccessDenied(
-                f"the catalog vends no credentials for the table's files at {location}, and no storage profile has it "
-                f"({known or 'it has none'}): name one in its 'storage:', or let the catalog vend"
-            )
-        alone = location if location.scheme == "abfss" else None
-        wanted.setdefault((storage.name, alone), []).append(location)
-    _check_within(places[0], "location", profile)
-    by_location: list[tuple[Location, StorageCredentials]] = []
-    for (name, _), locations in wanted.items():
-        asked = tuple(sorted(locations, key=str))
-        value = _stored(name, asked, profile, request, context)
-        by_location.extend((location, value) for location in asked)
-    return TableCredentials(tuple(by_location))
-
-
-def _stored(
-    name: str, locations: tuple[Location, ...], profile: CatalogProfile, request: CredentialRequest, context: Context
-) -> StorageCredentials:
-    wanted = CredentialRequest(
-        kind="storage",
-        profile=name,
-        locations=locations,
-        access=request.access or Access.READ,
-        principal=request.principal,
-        actor=request.actor,
-        run_id=request.run_id,
-    )
-    try:
-        value = context.get(wanted)
-    except CredbrokerError as error:
-        # Else the text would speak of a storage profile that the caller never named.
-        why = "no keys are asked of the catalog" if profile.access_delegation == "none" else "the catalog vends nothing"
-        table = ".".join(request.table or ())
-        raise error.saying(f"{why} for {table}; its storage profile {name!r} is used: {error.message}") from None
-    if not isinstance(value, S3Credentials | GCSCredentials | ADLSCredentials):
-        raise ConfigurationError(f"storage.{name} yields no storage credentials")
-    return value
 
 
 def _refusal(answer: HttpResponse, table: tuple[str, ...] | None) -> CredbrokerError:

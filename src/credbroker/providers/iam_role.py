@@ -23,7 +23,7 @@ from credbroker.errors import ConfigurationError, CredentialUnavailable
 from credbroker.profile import CredentialSettings, Profile, StorageProfile
 from credbroker.providers import Grant
 from credbroker.providers._sending import send
-from credbroker.providers.requirements import check_profile, check_url, misconfigured, need, settings
+from credbroker.providers.requirements import check_profile, check_url, misconfigured, need, resolved_url, settings
 from credbroker.request import Access, CredentialRequest
 from credbroker.vending.s3 import compact, session_policy
 from credbroker.wire.expiry import corrected
@@ -78,7 +78,7 @@ class IamRoleProvider:
         """
         profile, role = _checked(context.profile)
         grant = _grant(request, profile, role.partition)
-        endpoint = _resolved_endpoint(profile, context)
+        endpoint = resolved_url(profile, "endpoint", context)
         try:
             from credbroker.providers import _sts  # botocore is loaded when this mode runs, not before
         except ImportError:
@@ -208,14 +208,6 @@ def _sts_endpoint(profile: Profile, block: CredentialSettings, partition: str) -
     if (expected and not region.startswith(expected)) or (not expected and region.startswith(tuple(_REGIONS_OF.values()))):
         raise misconfigured(profile, "region", f"is not in the role's partition {partition!r}")
     return f"https://sts.{region}.{_SUFFIX[partition]}/", region
-
-
-def _resolved_endpoint(profile: Profile, context: Context) -> str | None:
-    if profile.endpoint is None or isinstance(profile.endpoint, str):
-        return profile.endpoint
-    endpoint = context.secrets.resolve(profile.endpoint).get_secret_value()
-    check_url(profile, "endpoint", endpoint)
-    return endpoint
 
 
 def _base_identity(context: Context) -> Keys:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Literal
 
+from credbroker.context import Context
 from credbroker.errors import ConfigurationError
 from credbroker.hosts import is_loopback
 from credbroker.profile import CatalogProfile, CredentialSettings, Profile
+
+if TYPE_CHECKING:
+    from credbroker.secrets.reference import SecretReference
 
 IN_PRODUCTION = "in production (which an absent 'environment:' means)"
 """The end of every refusal that holds there only: who never wrote the word must learn where it came from."""
@@ -75,6 +80,16 @@ def check_url(profile: Profile, field: str, url: str) -> None:
     _check_insecure(profile)
     if parts.scheme == "http" and not (is_loopback(host) or profile.allow_insecure):
         raise misconfigured(profile, field, "is plain http to another host: use https, or allow_insecure outside production")
+
+
+def resolved_url(profile: Profile, field: Literal["endpoint", "uri"], context: Context) -> str | None:
+    """The profile's ``field``; where it is a reference, what that resolves to now, checked as ``check_url`` does."""
+    stated: str | SecretReference | None = getattr(profile, field)
+    if stated is None or isinstance(stated, str):
+        return stated
+    url = context.secrets.resolve(stated).get_secret_value()
+    check_url(profile, field, url)
+    return url
 
 
 def _check_insecure(profile: Profile) -> None:

@@ -11,9 +11,8 @@ from credbroker.context import Context
 from credbroker.credentials import AccessToken, S3Credentials
 from credbroker.profile import Profile, StorageProfile
 from credbroker.providers import Grant
-from credbroker.providers.requirements import IN_PRODUCTION, check_profile, check_url, misconfigured, need, settings
+from credbroker.providers.requirements import IN_PRODUCTION, check_profile, misconfigured, need, resolved_url, settings
 from credbroker.request import CredentialRequest
-from credbroker.secrets.reference import SecretReference
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")  # what reaches a header unchanged and cannot begin another one
 _FIELDS = ("access_key_id", "secret_access_key", "session_token")
@@ -61,11 +60,7 @@ def _check_storage(profile: StorageProfile) -> None:
 
 
 def _keys(secret: SecretStr, profile: StorageProfile, context: Context) -> S3Credentials:
-    endpoint = profile.endpoint
-    if isinstance(endpoint, SecretReference):
-        endpoint = context.secrets.resolve(endpoint).get_secret_value()
-        check_url(profile, "endpoint", endpoint)
-    keys = _key_pair(secret, profile.region, endpoint)
+    keys = _key_pair(secret, profile.region, resolved_url(profile, "endpoint", context))
     if keys is None:
         raise misconfigured(profile, "credentials.secret_ref", f"names a secret of another shape: it {_SHAPE}")
     return keys

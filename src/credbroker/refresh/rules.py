@@ -35,6 +35,9 @@ def decide(slot: Slot, now: float, demand: float | None, *, wait: bool) -> Crede
     Raises the remembered failure, and ``InsufficientLifetime`` for a demand that cannot be met.
     """
     if slot.instants is None or not slot.usable(now):
+        if demand is not None and demand > slot.longest:
+            text = f"min_ttl of {demand:g} s was demanded; the profile's max_ttl is {slot.longest:g} s"
+            raise InsufficientLifetime(text, profile=slot.profile)
         if slot.flight is None:
             _raise_remembered(slot, now)
             slot.drop()

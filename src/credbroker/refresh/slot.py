@@ -60,6 +60,7 @@ class Slot:
         "listeners",
         "live",
         "load",
+        "longest",
         "missing",
         "profile",
         "refused",
@@ -81,6 +82,7 @@ class Slot:
         load: Callable[[Slot, Flight], Loaded] | None = None,
         timeout: float = 10.0,
         asked: Any = None,
+        longest: float = math.inf,
     ) -> None:
         self.key = key
         self.profile = profile
@@ -88,6 +90,8 @@ class Slot:
         self.timeout = timeout
         self.asked = asked
         """Who caused the latest issue: what differs between equal keys (a run id) goes to the audit with it."""
+        self.longest = longest
+        """Seconds that a value may live at most: who demands more is not worth a call."""
         self.live = load is not None
         self.listeners: tuple[Listener, ...] = ()
         """Replaced as a whole under the lock, never changed: it is read without one."""

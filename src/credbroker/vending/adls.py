@@ -5,6 +5,8 @@ request, with the first ``sdd`` names of the requested path: a changed depth, pa
 signature. A directory SAS needs a hierarchical namespace. An account without one refuses it, or (service version 2026-06-06)
 takes the directory for a virtual one: neither opens more. Two published faults shape this file: a path signed in its
 percent-encoded form (Lakekeeper), and an expiry told to clients that was not the signed one (apache/polaris#4751).
+
+To fetch a delegation key, and to sign with it, is the provider's.
 """
 
 from __future__ import annotations

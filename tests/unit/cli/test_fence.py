@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from credbroker.cli.fence import Attempt, Outcome, Store, TokenService, meaning
 from credbroker.credentials import S3Credentials
-from credbroker.integrations.pyiceberg.endpoint import Endpoint
+from credbroker.integrations.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

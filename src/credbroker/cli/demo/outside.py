@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from credbroker.cli.demo.seaweed import BUCKET, REGION
 from credbroker.cli.fence import Attempt, Outcome, Store
 from credbroker.credentials import S3Credentials
-from credbroker.integrations.pyiceberg.endpoint import Endpoint
+from credbroker.integrations.endpoint import Endpoint
 from credbroker.location import Location
 
 if TYPE_CHECKING:

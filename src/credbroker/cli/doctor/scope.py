@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from credbroker.cli.doctor.again import assume_again
+from credbroker.cli.doctor.assume_again import assume_again
 from credbroker.cli.doctor.report import Report, worked
 from credbroker.cli.doctor.tries import Act, Ask, Ground, Try, tries, whole
 from credbroker.cli.fence import Attempt, Outcome, Store
 from credbroker.credentials import S3Credentials
 from credbroker.errors import ConfigurationError, CredbrokerError
-from credbroker.integrations.pyiceberg.endpoint import Endpoint, endpoint_of
+from credbroker.integrations.endpoint import Endpoint, endpoint_of
 from credbroker.location import Location
 from credbroker.profile import StorageProfile
 from credbroker.providers.requirements import misconfigured

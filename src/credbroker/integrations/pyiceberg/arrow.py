@@ -10,9 +10,9 @@ from pyiceberg.typedef import EMPTY_DICT, Properties
 
 from credbroker.credentials import S3Credentials
 from credbroker.errors import ConfigurationError
+from credbroker.integrations.endpoint import Endpoint, endpoint_of
 from credbroker.integrations.pyiceberg import files
 from credbroker.integrations.pyiceberg import properties as allowed
-from credbroker.integrations.pyiceberg.endpoint import Endpoint, endpoint_of
 from credbroker.integrations.pyiceberg.paths import file_location
 from credbroker.location import Location
 

@@ -11,9 +11,9 @@ from pyiceberg.io.fsspec import FsspecFileIO, FsspecInputFile, FsspecOutputFile
 from s3fs import S3FileSystem
 
 from credbroker.errors import ConfigurationError
+from credbroker.integrations.endpoint import Endpoint, endpoint_of
 from credbroker.integrations.pyiceberg import files
 from credbroker.integrations.pyiceberg import properties as allowed
-from credbroker.integrations.pyiceberg.endpoint import Endpoint, endpoint_of
 from credbroker.integrations.pyiceberg.paths import file_location
 from credbroker.integrations.pyiceberg.signing import session_for
 from credbroker.location import Location

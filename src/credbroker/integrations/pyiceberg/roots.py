@@ -43,7 +43,7 @@ def check_roots(roots: Iterable[str], binding: Binding) -> None:
     that would send its writers elsewhere is refused here, when it is loaded (CVE-2026-42809, CVE-2026-42812).
     """
     for root in roots:
-        binding.broker.check_location(binding.catalog, root, binding.access)
+        binding.broker.check_table_location(binding.catalog, root, binding.access)
 
 
 def check_location_provider(metadata: TableMetadata, access: Access) -> None:

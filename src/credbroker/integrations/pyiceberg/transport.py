@@ -11,7 +11,7 @@ from requests.adapters import HTTPAdapter  # noqa: TID251
 from credbroker.config.settings import NetworkSettings
 from credbroker.credentials import AccessToken
 from credbroker.errors import ConfigurationError, MalformedResponse
-from credbroker.integrations.pyiceberg.reach import check_host, proxy_for
+from credbroker.integrations.reach import check_host, proxy_for
 from credbroker.source import CredentialSource
 
 # 419 is Iceberg's AuthenticationTimeoutResponse (REST specification, "Authentication Timeout"); servers use either.

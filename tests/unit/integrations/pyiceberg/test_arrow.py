@@ -11,9 +11,9 @@ from tests.unit.integrations.pyiceberg.conftest import CANARY, Desk
 from credbroker import Access, S3Credentials
 from credbroker.credentials import GCSCredentials
 from credbroker.errors import AccessDenied, ConfigurationError, IssuerUnavailable
+from credbroker.integrations.endpoint import Endpoint
 from credbroker.integrations.pyiceberg import BrokerPyArrowFileIO
 from credbroker.integrations.pyiceberg.arrow import s3_arguments
-from credbroker.integrations.pyiceberg.endpoint import Endpoint
 from credbroker.integrations.pyiceberg.files import PROPERTY, Files
 
 ORDERS = "s3://lake/wh/sales/orders"

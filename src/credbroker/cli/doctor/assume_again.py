@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from credbroker.cli.fence import Attempt, TokenService
 from credbroker.config.settings import NetworkSettings
 from credbroker.credentials import S3Credentials
-from credbroker.integrations.pyiceberg.endpoint import Endpoint
-from credbroker.integrations.pyiceberg.reach import check_host, proxy_for
+from credbroker.integrations.endpoint import Endpoint
+from credbroker.integrations.reach import check_host, proxy_for
 from credbroker.profile import StorageProfile
 from credbroker.providers.iam_role import sts_of
 from credbroker.providers.requirements import settings

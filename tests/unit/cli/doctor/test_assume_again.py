@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from credbroker import Broker
-from credbroker.cli.doctor import again
+from credbroker.cli.doctor import assume_again
 from credbroker.cli.fence import Attempt, Call, Outcome
 from credbroker.credentials import S3Credentials
 from credbroker.errors import ConfigurationError
-from credbroker.integrations.pyiceberg.endpoint import Endpoint
+from credbroker.integrations.endpoint import Endpoint
 
 ROLE = "arn:aws:iam::123456789012:role/Pipe"
 KEYS = S3Credentials("AKIAEXAMPLE", SecretStr("secret-key"), SecretStr("session-token"))
@@ -43,7 +43,7 @@ class Recording:
 
 @pytest.fixture
 def sts(monkeypatch: pytest.MonkeyPatch) -> Recording:
-    monkeypatch.setattr(again, "TokenService", made := Recording())
+    monkeypatch.setattr(assume_again, "TokenService", made := Recording())
     return made
 
 
@@ -53,7 +53,7 @@ def asked(network: dict[str, Any], **credentials: Any) -> Attempt:
     config = {"version": 1, "environment": "test", "network": network, "storage": {"lake": lake}}
     with Broker.from_config(config) as broker:
         profile: Any = broker.profile("storage", "lake")
-        return again.assume_again("again", profile, KEYS, replace(broker.network, ca_file="/ca.pem"), grant="read")
+        return assume_again.assume_again("again", profile, KEYS, replace(broker.network, ca_file="/ca.pem"), grant="read")
 
 
 def test_the_regional_sts_is_asked_without_a_policy(sts: Recording) -> None:

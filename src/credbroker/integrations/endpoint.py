@@ -7,7 +7,7 @@ from typing import NamedTuple
 from credbroker.config.settings import NetworkSettings
 from credbroker.credentials import S3Credentials
 from credbroker.errors import ConfigurationError
-from credbroker.integrations.pyiceberg.reach import check_host, proxy_for
+from credbroker.integrations.reach import check_host, proxy_for
 
 _CHINA = "cn-"
 

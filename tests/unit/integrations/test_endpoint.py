@@ -6,8 +6,8 @@ from pydantic import SecretStr
 from credbroker import S3Credentials
 from credbroker.config.settings import NetworkSettings
 from credbroker.errors import ConfigurationError
-from credbroker.integrations.pyiceberg.endpoint import Endpoint, endpoint_of
-from credbroker.integrations.pyiceberg.reach import check_host, proxy_for
+from credbroker.integrations.endpoint import Endpoint, endpoint_of
+from credbroker.integrations.reach import check_host, proxy_for
 
 ANYWHERE = NetworkSettings()
 
