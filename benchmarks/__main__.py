@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import herd, hit, ours, soak, startup, threads, window
+from benchmarks import herd, hit, ours, soak, startup, threads, vending, window
 from benchmarks.contender import FLOOR, LOCKED_DICT
 from benchmarks.peers import PEERS
 from benchmarks.report import Table
@@ -24,7 +24,7 @@ from benchmarks.sampling import FULL, QUICK
 _QUIET = 0.5
 """The load, over the last minute, up to which a machine counts as quiet."""
 DEFAULT_FILE = Path("build/benchmarks.json")
-SECTIONS = ("import", "hit", "threads", "cold", "down", "window", "soak")
+SECTIONS = ("import", "hit", "threads", "cold", "down", "window", "soak", "vending")
 _DISTRIBUTIONS = (
     "credbroker-data", "authlib", "azure-identity", "boto3-refresh-session", "botocore", "cachetools", "databricks-sdk",
     "google-auth", "obstore",
@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         "down": lambda: herd.down(contenders, effort),
         "window": lambda: window.run(contenders, effort),
         "soak": lambda: soak.run(effort),
+        "vending": lambda: vending.run(effort),
     }
     about = _about(quick=options.quick)
     tables = []

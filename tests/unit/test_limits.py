@@ -78,6 +78,13 @@ def test_an_access_that_is_not_said_is_read_and_checked_as_such() -> None:
     assert within(table, CATALOG).access is Access.READ
 
 
+def test_a_table_whose_places_nobody_knows_yet_is_refused_without_them() -> None:
+    table = CredentialRequest("table", "production", access=Access.WRITE, table=("sales", "orders"))
+    with pytest.raises(AccessDenied) as caught:
+        within(table, CatalogProfile(name="production", access=Access.READ))
+    assert caught.value.message == "access 'write' was asked; the profile allows 'read'"
+
+
 def test_without_a_location_the_only_one_is_meant_and_several_are_listed() -> None:
     assert within(storage(), READER).locations == (SALES,)
     with pytest.raises(ConfigurationError, match=r"has several \(s3://lake/sales/, s3://lake/finance/\)") as caught:
