@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from tests.servers.loopback import LoopbackServer
 
 ROUTE = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials"
 _PASSED_ON = ("authorization", "content-type", "accept", "x-iceberg-access-delegation")
 
 
-class CredentialsProxy:
+class CredentialsProxy(LoopbackServer):
     """A context manager: the proxy runs on loopback inside the block."""
 
     def __init__(self, upstream: str) -> None:
@@ -27,23 +26,7 @@ class CredentialsProxy:
         """Method and path of each request, without its query, in the order of arrival."""
         self.refusals: list[int] = []
         """The statuses that the next requests to the catalog itself are refused with, one each."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.proxy = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(_Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -51,7 +34,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def _proxy(self) -> CredentialsProxy:
-        return self.server.proxy  # type: ignore[attr-defined, no-any-return]
+        return self.server.owner  # type: ignore[attr-defined, no-any-return]
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))

@@ -6,18 +6,17 @@ Stores that behave so exist: they take the parameter, answer 200, and give out a
 from __future__ import annotations
 
 import http.client
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests.servers.loopback import LoopbackServer
 
-class PermissiveSTS:
+
+class PermissiveSTS(LoopbackServer):
     """A context manager: it answers on loopback inside the block, for whoever has any keys, as the owner of these."""
 
     def __init__(self, upstream: str, access_key: str, secret_key: str) -> None:
@@ -25,29 +24,13 @@ class PermissiveSTS:
         self.dropped: list[str] = []
         """The policies that were asked for and not passed on."""
         self.keys = Credentials(access_key, secret_key)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.sts = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(_Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
     @property
     def _sts(self) -> PermissiveSTS:
-        return self.server.sts  # type: ignore[attr-defined, no-any-return]
+        return self.server.owner  # type: ignore[attr-defined, no-any-return]
 
     def do_POST(self) -> None:
         asked = dict(parse_qsl(self.rfile.read(int(self.headers.get("content-length") or 0)).decode()))
