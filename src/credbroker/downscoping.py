@@ -26,8 +26,8 @@ def downscoped(
             "nobody would enforce that: a table's credentials are its catalog's to narrow (for a prefix: broker.storage())",
             profile=request.profile,
         )
-    asked = brokerage.admit(request).request
-    if brokerage.explain(request).policy is None:
+    asked, _, _, grant = brokerage.admit(request)
+    if grant is None or grant.policy is None:
         raise ConfigurationError(
             "nobody would enforce that: what is issued here has no policy of its own, and reaches what it reaches (use mode "
             "iam_role, or a catalog that vends)",

@@ -25,6 +25,9 @@ _CONTAINER = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _ADLS_HOST = re.compile(r"[a-z0-9]{3,24}(?:\.z[0-9]{2})?\.dfs(?:\.[a-z0-9][a-z0-9-]{0,62})+\.[a-z]{2,63}")
 # Controls, lone surrogates, and the two line breaks that are no controls (U+2028, U+2029): each could forge a line of a log.
 _UNFIT = ("Cc", "Cs", "Zl", "Zp")
+# The controls of direction (Unicode Standard Annex 9): with one in it, a record or a policy shows another location than it
+# names (CVE-2021-42574).
+_REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LONGEST_KEY = 1024  # bytes of UTF-8, both S3 and GCS
 
 
@@ -98,8 +101,12 @@ def _refused(text: str, rule: str) -> ConfigurationError:
 
 def _refuse_characters(text: str) -> None:
     for character in text:
-        if unicodedata.category(character) in _UNFIT:
+        if _is_unfit(character):
             raise _refused(text, f"it has a control character, line break or lone surrogate (U+{ord(character):04X})")
+
+
+def _is_unfit(character: str) -> bool:
+    return unicodedata.category(character) in _UNFIT or character in _REORDERING
 
 
 def _check_bucket(text: str, scheme: str, bucket: str) -> None:
@@ -146,7 +153,7 @@ def _refuse_segment(text: str, scheme: str, form: str, *, decoded: bool) -> None
         raise _refused(text, "it has a blank, '.' or '..' segment, plain or percent-encoded")
     if "/" in form or ("\\" in form and decoded):
         raise _refused(text, "it has a percent-encoded slash or backslash")
-    if any(unicodedata.category(character) in _UNFIT for character in form):
+    if any(_is_unfit(character) for character in form):
         raise _refused(text, "it has a percent-encoded control character or line break")
     if scheme == "abfss" and "\\" in form:  # azure-sdk-for-python#48690: signed as one segment, read as two
         raise _refused(text, "it has a backslash, which Azure reads as a slash")

@@ -170,6 +170,15 @@ def test_a_line_break_that_is_no_control_is_refused_too(root: str, broken: str) 
         Location.parse(f"{root}/{broken}")
 
 
+@pytest.mark.parametrize("control", "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+def test_a_name_that_would_be_read_in_another_order_is_refused_and_shown_by_its_number(control: str) -> None:
+    for written in (control, "".join(f"%{byte:02x}" for byte in control.encode())):
+        with pytest.raises(ConfigurationError, match="control character") as caught:
+            Location.parse(f"gs://lake/a{written}b")
+        assert control not in caught.value.message
+    assert Location.parse("gs://lake/a\u200cb\u200dX").key == "a\u200cb\u200dX"  # joiners, which some scripts need
+
+
 def test_a_bucket_is_refused_by_the_rule_of_its_own_store() -> None:
     assert Location.parse("gs://lake_two/x").bucket == "lake_two"
     with pytest.raises(ConfigurationError, match=r"\(3 to 222 of a-z, 0-9, '\.', '-', '_'\)$"):
