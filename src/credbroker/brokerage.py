@@ -281,4 +281,5 @@ def _real_context(platform: Platform) -> Context:
     environment = SystemEnvironment()
     network = platform.network
     http = SystemHttp(proxy=network.proxy, ca_file=network.ca_file, allowed_hosts=network.allowed_hosts)
-    return Context(http=http, environment=environment, secrets=resolver(platform, environment))
+    world = Context(clock=SystemClock(), http=http, environment=environment)
+    return Context(http=http, environment=environment, secrets=resolver(platform, world))

@@ -6,8 +6,8 @@ The protocols stand here; the real ones are in ``credbroker.system``, made ones 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from credbroker.credentials import Credential
@@ -32,6 +32,14 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """A certificate chain and its private key, both in PEM: who we are in the TLS handshake (RFC 8705)."""
+
+    chain: SecretStr = field(repr=False)
+    key: SecretStr = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class HttpRequest:
     """One request to an issuer. Its repr shows neither headers nor body: both hold secrets."""
 
@@ -39,6 +47,7 @@ class HttpRequest:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
+    client_certificate: ClientCertificate | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +104,30 @@ class Environment(Protocol):
         """What a directory holds, sorted; None where ``path`` is no directory."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A secret that was made for us and ends by itself: what a vault's dynamic engine issues.
+
+    ``lifetime`` counts from before it was asked for. ``name`` says which vault gave it and what it is called there, so that
+    it can be revoked.
+    """
+
+    secret: SecretStr = field(repr=False)
+    lifetime: timedelta
+    name: str = field(repr=False)
+
+
 class Secrets(Protocol):
     """Resolves a reference, afresh at each call."""
 
     def resolve(self, reference: SecretReference) -> SecretStr:
-        """Raises ``SecretNotFound``, which names every place that was tried."""
+        """Raises ``SecretNotFound``, which names every place that was tried, or what a place answered instead."""
+
+    def lease(self, reference: SecretReference) -> Lease:
+        """A new lease, for a reference with ``engine: dynamic``. Raises as ``resolve`` does."""
+
+    def revoke(self, lease: str) -> None:
+        """End the lease of that name at the vault that gave it. Raises a ``CredbrokerError`` where that cannot be done."""
 
 
 class _NoClock:
@@ -109,6 +137,11 @@ class _NoClock:
     def elapsed(self) -> NoReturn:
         raise ConfigurationError("this Context was built without a clock: it knows no time")
 
+
+# Seconds by which the transport gives up before the flight does. Its error names the host that did not answer; the flight,
+# which ends at the same moment otherwise, knows no host.
+_AHEAD = 0.1
+_OF_NO_FLIGHT = 10.0  # seconds, for what is asked outside of one: as long as a flight has by default
 
 NO_CLOCK = _NoClock()
 """What a Context has that was built without a clock; the broker puts the system's in its place."""
@@ -134,6 +167,11 @@ class _NoSecrets:
     def resolve(self, reference: SecretReference) -> NoReturn:
         raise SecretNotFound(f"secret {reference.secret_ref!r} not found: this Context was built without secrets")
 
+    lease = resolve
+
+    def revoke(self, lease: str) -> NoReturn:
+        raise ConfigurationError("this Context was built without secrets: it has no vault")
+
 
 def _no_get(request: CredentialRequest) -> NoReturn:
     raise ConfigurationError("this Context is of no flight: it cannot get another profile's credential")
@@ -158,7 +196,25 @@ class Context:
     environment: Environment = field(default_factory=_NoEnvironment)
     secrets: Secrets = field(default_factory=_NoSecrets)
     profile: Profile = None  # type: ignore[assignment]  # given for each issue, before a provider sees it
-    remaining: Callable[[], float] = float
+    remaining: Callable[[], float] = lambda: _OF_NO_FLIGHT
     get: Callable[[CredentialRequest], Credential] = _no_get
     invalidate: Callable[[CredentialRequest, Credential], bool] = _no_invalidate
     on_connection: Callable[[Connection], None] | None = None
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Send ``request`` once: within what is left of the flight, by the profile's rule for plain http, and on record.
+
+        Raises what ``Http.send`` does. Where there is no profile (a secret's backend has none), plain http goes to loopback
+        only.
+        """
+        left = self.remaining()
+        return self.http.send(
+            request,
+            timeout=left - min(_AHEAD, left / 2),
+            allow_insecure=self.profile is not None and self.profile.allow_insecure,
+            on_connection=self.on_connection,
+        )
+
+    def of_no_profile(self) -> Context:
+        """The same world without a profile and other profiles' credentials: what a secret's backend may touch."""
+        return replace(self, profile=None, get=_no_get, invalidate=_no_invalidate, on_connection=None)  # type: ignore[arg-type]

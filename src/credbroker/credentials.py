@@ -169,12 +169,13 @@ class ADLSCredentials(_Value):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DatabaseCredentials(_Value):
-    """A database login: a password, or a private key in PEM."""
+    """A database login: a password, or a private key in PEM. ``lease`` names the vault's lease that it is, if it is one."""
 
     username: str
     password: SecretStr | None = None
     private_key: SecretStr | None = None
     expires_at: datetime | None = None
+    lease: str | None = None
 
     def __post_init__(self) -> None:
         _need_secret(self, password=self.password, private_key=self.private_key)

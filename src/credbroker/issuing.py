@@ -83,15 +83,17 @@ def issue(
     try:
         value = provider.issue(
             request,
-            replace(
-                context,
-                clock=clock,
-                http=_TimedHttp(context.http, clock),
-                profile=profile,
-                remaining=lambda: max(0.0, deadline - clock.elapsed()),
-                get=get,
-                invalidate=invalidate,
-                on_connection=record.connected,
+            within_flight(
+                replace(
+                    context,
+                    clock=clock,
+                    http=_TimedHttp(context.http, clock),
+                    profile=profile,
+                    remaining=lambda: max(0.0, deadline - clock.elapsed()),
+                    get=get,
+                    invalidate=invalidate,
+                    on_connection=record.connected,
+                )
             ),
         )
         check_grant(request, profile, value)
@@ -111,3 +113,9 @@ def issue(
         return Loaded(value, sent, lifetime, reread)
     record.ended(known)
     raise known
+
+
+def within_flight(context: Context) -> Context:
+    """The context with its secrets looked for within the same flight, where its resolver knows how."""
+    within = getattr(context.secrets, "within", None)
+    return context if within is None else replace(context, secrets=within(context))

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectToken:
+    """Where the token that is exchanged (RFC 8693) comes from: exactly one of a file, a secret and another profile."""
+
+    file: str | None = None
+    secret: SecretReference | None = None
+    profile: tuple[Kind, str] | None = None
+    """The other profile's section and name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialSettings:
     """The ``credentials:`` block of a profile. Which fields matter is the provider's to know and to check at use."""
 
@@ -36,6 +46,20 @@ class CredentialSettings:
     audience: str | None = None
     token_endpoint_auth_method: str = "client_secret_basic"  # noqa: S105 - RFC 7591's name of a method
     basic_encoding: Literal["rfc6749", "raw"] = "rfc6749"
+    private_key: SecretReference | None = None
+    key_id: str | None = None
+    signing_alg: str | None = None
+    certificate: str | SecretReference | None = None
+    """A text is the path of a PEM file: a certificate is no secret."""
+    certificate_key: SecretReference | None = None
+    grant_type: str = "client_credentials"
+    subject_token: SubjectToken | None = None
+    subject_token_type: str | None = None
+    resource: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    issuer: str | None = None
+    revocation_url: str | None = None
+    realm: str | None = None
 
     role_arn: str | None = None
     external_id: str | None = None
@@ -66,6 +90,9 @@ class Profile:
     endpoint: str | SecretReference | None = None
     path_style_access: bool = False
     allow_insecure: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    """``network.allowed_hosts``: where a server's word (a vended endpoint, a discovered one) may lead beyond its own host,
+    and beyond what the profile names (``*.`` is any host below)."""
 
     def fingerprint(self) -> str:
         """A hash over every setting: two profiles with the same one issue interchangeable credentials."""
@@ -100,8 +127,6 @@ class CatalogProfile(Profile):
     storage: tuple[StorageProfile, ...] = ()
     """The storage profiles whose credentials data files use when the catalog vends none."""
     access_delegation: Literal["vended-credentials", "remote-signing", "none"] = "vended-credentials"
-    allowed_hosts: tuple[str, ...] = ()
-    """``network.allowed_hosts``: where a vended endpoint may be that no storage profile names (``*.`` is any host below)."""
     properties: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from credbroker.config.backends import resolver
 from credbroker.config.load import from_data, load_files
 from credbroker.config.platform import PlatformConfig
-from credbroker.config.settings import AuditSettings, BackendSettings, NetworkSettings, Platform
+from credbroker.config.settings import AuditSettings, NetworkSettings, Platform
 
 __all__ = [
     "AuditSettings",
-    "BackendSettings",
     "NetworkSettings",
     "Platform",
     "PlatformConfig",

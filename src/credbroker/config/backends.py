@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from importlib import import_module
 
-from credbroker.config.settings import BackendSettings, Platform
-from credbroker.context import Environment, Secrets
-from credbroker.errors import ConfigurationError
+from credbroker.config.settings import Platform
+from credbroker.context import Context
+from credbroker.secrets import plugins
 from credbroker.secrets.backend import Backend
 from credbroker.secrets.env import EnvBackend
 from credbroker.secrets.files import DEFAULT_ROOT, FilesBackend
-from credbroker.secrets.reference import SecretReference
 from credbroker.secrets.resolver import Resolver
+from credbroker.secrets.settings import BackendSettings
+
+# Each in a module of credbroker.secrets, imported where a configuration names it: what none names costs nothing.
+_CLASSES = {
+    "vault": ("vault", "VaultBackend"),
+    "aws_secrets_manager": ("aws", "SecretsManagerBackend"),
+    "aws_ssm": ("aws", "ParameterStoreBackend"),
+    "gcp": ("gcp", "SecretManagerBackend"),
+    "azure": ("azure", "KeyVaultBackend"),
+    "kms": ("kms", "KmsBackend"),
+    "dynamodb_kms": ("kms", "DynamoKmsBackend"),
+}
 
 
-def resolver(platform: Platform, environment: Environment) -> Secrets:
+def resolver(platform: Platform, context: Context) -> Resolver:
     """Resolves references by ``platform.secret_backends``, in their order. It does no I/O before the first reference.
 
-    A backend of a later version loads, and raises ``ConfigurationError`` when the backends before it lack a secret: to pass
-    it over would be to look for the secret in places that the file puts behind it.
+    A secret that a backend needs itself is looked for in those before it. Raises ``ConfigurationError`` for a backend that
+    cannot be made: an SDK that is not installed, a setting that cannot work, a plug-in that is absent.
     """
-    return Resolver([_backend(settings, environment) for settings in platform.secret_backends])
+    backends: list[Backend] = []
+    for settings in platform.secret_backends:
+        backends.append(_backend(settings, tuple(backends), platform.plugins))
+    return Resolver(backends, context)
 
 
-def _backend(settings: BackendSettings, environment: Environment) -> Backend:
+def _backend(settings: BackendSettings, earlier: tuple[Backend, ...], listed: tuple[str, ...]) -> Backend:
     if settings.type == "env":
-        return EnvBackend(environment)
+        return EnvBackend()
     if settings.type == "files":
-        return FilesBackend(environment, settings.path or DEFAULT_ROOT)
-    return _LaterBackend(settings)
-
-
-class _LaterBackend:
-    def __init__(self, settings: BackendSettings) -> None:
-        self._settings = settings
-
-    def look(self, reference: SecretReference) -> NoReturn:
-        place = f"{self._settings.where}: " if self._settings.where else ""
-        raise ConfigurationError(
-            f"{place}secret_backends: the type {self._settings.type!r} is not supported by this version of credbroker yet: "
-            f"use env or files"
-        )
+        return FilesBackend(settings.path or DEFAULT_ROOT)
+    if settings.type in _CLASSES:
+        module, name = _CLASSES[settings.type]
+        made: Backend = getattr(import_module(f"credbroker.secrets.{module}"), name)(settings, earlier)
+        return made
+    return plugins.load(settings.type, settings.options, listed)

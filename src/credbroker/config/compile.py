@@ -4,39 +4,42 @@ from __future__ import annotations
 
 from typing import TypeVar, cast
 
-from credbroker.config.credentials import SUPPORTED_AUTH_METHODS, CredentialsConfig
+from credbroker.config.credentials import CredentialsConfig, SubjectTokenConfig
 from credbroker.config.environments import is_production
 from credbroker.config.faults import spelled
 from credbroker.config.fingerprint import fingerprint
 from credbroker.config.notes import notes
 from credbroker.config.platform import PlatformConfig
+from credbroker.config.references import PROFILE_SECTIONS
+from credbroker.config.secret_backends import BackendConfig
 from credbroker.config.sections import CatalogConfig, StorageConfig
-from credbroker.config.settings import AuditSettings, BackendSettings, NetworkSettings, Platform
+from credbroker.config.settings import AuditSettings, NetworkSettings, Platform
 from credbroker.config.tree import Node, Path
 from credbroker.location import Location
-from credbroker.profile import CatalogProfile, ComputeProfile, CredentialSettings, StorageProfile
-from credbroker.request import Access
+from credbroker.profile import CatalogProfile, ComputeProfile, CredentialSettings, StorageProfile, SubjectToken
+from credbroker.request import Access, Kind
 from credbroker.secrets.files import DEFAULT_ROOT
 from credbroker.secrets.reference import SecretReference
+from credbroker.secrets.settings import BackendLogin, BackendSettings
 
 _T = TypeVar("_T")
 _DEFAULT_BACKENDS = (BackendSettings(type="env"), BackendSettings(type="files", path=DEFAULT_ROOT))
 # Of the credentials block, what loads and is refused at use until a later version.
-_LATER_KEYS = (
-    "private_key", "key_id", "signing_alg", "certificate", "certificate_key", "subject_token", "subject_token_type",
-    "resource", "parameters", "issuer", "realm", "source_profile",
-)  # fmt: skip
+_LATER_KEYS = ("source_profile",)
 _TYPES = {"s3": "s3", "gs": "gcs", "abfss": "azure"}
-_REFERENCES = ("secret_ref", "client_id", "client_secret")
+_KINDS: dict[str, Kind] = {"catalogs": "catalog", "storage": "storage", "compute": "compute"}
+# Made from others, or not taken over as they are written.
+_OTHERWISE = ("scopes", "parameters", "subject_token", "resource", "unsupported", "options")
 
 
 def compiled(config: PlatformConfig, tree: Node, paths: tuple[str, ...] = ()) -> Platform:
     """The platform of a checked configuration. ``tree`` is what it was read from, for the lines in later errors."""
     production = is_production(config.environment)
-    storage = {
-        name: _storage(name, section, tree, production=production) for name, section in sorted(config.storage.items())
-    }
     network = _network(config)
+    storage = {
+        name: _storage(name, section, tree, network, production=production)
+        for name, section in sorted(config.storage.items())
+    }
     catalogs = {
         name: _catalog(name, section, tree, storage, network, production=production)
         for name, section in sorted(config.catalogs.items())
@@ -51,6 +54,7 @@ def compiled(config: PlatformConfig, tree: Node, paths: tuple[str, ...] = ()) ->
             region=section.region or None,
             properties=dict(sorted(section.properties.items())),
             allow_insecure=section.allow_insecure,
+            allowed_hosts=network.allowed_hosts or (),
             max_ttl=section.max_ttl,
         )
         for name, section in sorted(config.compute.items())
@@ -73,7 +77,7 @@ def compiled(config: PlatformConfig, tree: Node, paths: tuple[str, ...] = ()) ->
     )
 
 
-def _storage(name: str, config: StorageConfig, tree: Node, *, production: bool) -> StorageProfile:
+def _storage(name: str, config: StorageConfig, tree: Node, network: NetworkSettings, *, production: bool) -> StorageProfile:
     bucket = config.bucket_location()
     locations = _locations(config.locations) if config.locations is not None else (bucket,) if bucket else ()
     return StorageProfile(
@@ -88,6 +92,7 @@ def _storage(name: str, config: StorageConfig, tree: Node, *, production: bool) 
         endpoint=_placed(config.endpoint, tree, ("storage", name, "endpoint")) or None,
         path_style_access=config.path_style_access,
         allow_insecure=config.allow_insecure,
+        allowed_hosts=network.allowed_hosts or (),
         allow_unscoped=config.allow_unscoped,
         allow_container_scope=config.allow_container_scope,
         kms_keys=tuple(config.kms_keys),
@@ -148,27 +153,30 @@ def _credentials(config: CredentialsConfig | None, tree: Node, profile: Path) ->
     given = {
         key: _placed(value, tree, (*profile, "credentials", key))
         for key in CredentialSettings.__dataclass_fields__
-        if key not in ("scopes", "unsupported", "options") and (value := getattr(config, key)) not in (None, "")
+        if key not in _OTHERWISE and (value := getattr(config, key)) not in (None, "")
     }
     return CredentialSettings(
         **given,
         scopes=dict(sorted((config.scopes or {}).items())),
-        unsupported=_unsupported(config),
+        parameters=dict(sorted((config.parameters or {}).items())),
+        resource=tuple(config.resource or ()),
+        subject_token=_subject_token(config.subject_token, tree, profile),
+        unsupported=tuple(key for key in _LATER_KEYS if getattr(config, key)),
         options=dict(sorted(config.options.items())),
     )
 
 
-def _unsupported(config: CredentialsConfig) -> tuple[str, ...]:
-    keys = [key for key in _LATER_KEYS if getattr(config, key)]
-    if config.grant_type not in (None, "client_credentials"):
-        keys.append("grant_type")
-    if config.token_endpoint_auth_method not in (None, *SUPPORTED_AUTH_METHODS):
-        keys.append("token_endpoint_auth_method")
-    for key in _REFERENCES:
-        reference = getattr(config, key)
-        if isinstance(reference, SecretReference) and reference.engine is not None:
-            keys.append(f"{key}.engine")
-    return tuple(keys)
+def _subject_token(config: SubjectTokenConfig | None, tree: Node, profile: Path) -> SubjectToken | None:
+    if config is None:
+        return None
+    other: tuple[Kind, str] | None = None
+    if config.profile:
+        # The section that `references` took it to stand in: the own one first.
+        own = str(profile[0])
+        sections = (own, *(section for section in PROFILE_SECTIONS if section != own))
+        other = next((_KINDS[one], config.profile) for one in sections if tree.find((one, config.profile)) is not None)
+    secret = _placed(config.secret_ref, tree, (*profile, "credentials", "subject_token", "secret_ref"))
+    return SubjectToken(file=config.file or None, secret=secret, profile=other)
 
 
 def _network(config: PlatformConfig) -> NetworkSettings:
@@ -182,14 +190,22 @@ def _network(config: PlatformConfig) -> NetworkSettings:
 def _backends(config: PlatformConfig, tree: Node) -> tuple[BackendSettings, ...]:
     if config.secret_backends is None:
         return _DEFAULT_BACKENDS
-    return tuple(
-        BackendSettings(
-            type=backend.type,
-            path=(backend.path or DEFAULT_ROOT) if backend.type == "files" else None,
-            where=tree.at(("secret_backends", index)).where,
-        )
-        for index, backend in enumerate(config.secret_backends)
-    )
+    return tuple(_backend(backend, tree, ("secret_backends", index)) for index, backend in enumerate(config.secret_backends))
+
+
+def _backend(config: BackendConfig, tree: Node, path: Path) -> BackendSettings:
+    fields = {
+        key: value
+        for key in BackendSettings.__dataclass_fields__
+        if key not in ("where", "auth", "options") and (value := getattr(config, key)) not in (None, "")
+    }
+    if config.type == "files":
+        fields.setdefault("path", DEFAULT_ROOT)
+    login = None
+    if config.auth is not None:
+        keys = BackendLogin.__dataclass_fields__
+        login = BackendLogin(**{key: _placed(getattr(config.auth, key), tree, (*path, "auth", key)) for key in keys})
+    return BackendSettings(**fields, where=tree.at(path).where, auth=login, options=dict(sorted(config.options.items())))
 
 
 def _audit(config: PlatformConfig, tree: Node, *, production: bool) -> AuditSettings:

@@ -21,11 +21,10 @@ from credbroker.request import Access
 MODES = ("static", "oauth2", "iam_role", "service_account")
 RESERVED_MODES = (*MODES, "catalog")
 """``catalog`` issues for the tables of any catalog, and is never named."""
-SUPPORTED_AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 CredentialSource = Literal["web_identity", "pod_identity", "container", "imds", "environment", "default_chain"]
 
 
-class SubjectToken(BaseModel):
+class SubjectTokenConfig(BaseModel):
     """Where a token that is exchanged (RFC 8693) comes from: one of the three."""
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
@@ -75,11 +74,12 @@ class CredentialsConfig(BaseModel):
     certificate: TextOrReference | None = None
     certificate_key: Reference | None = None
     grant_type: Text | None = None
-    subject_token: SubjectToken | None = None
+    subject_token: SubjectTokenConfig | None = None
     subject_token_type: Text | None = None
     resource: list[Text] | None = None
     parameters: dict[str, Property] | None = None
     issuer: Text | None = None
+    revocation_url: Text | None = None
     realm: Text | None = None
 
     role_arn: Text | None = None

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from credbroker.config.credentials import CredentialsConfig
 from credbroker.config.platform import PlatformConfig
+from credbroker.config.secret_backends import BackendConfig
 
 # Neither changes what is issued, to whom, or what is recorded of it.
 _LEFT_OUT = frozenset({"version", "observability"})
@@ -27,7 +28,7 @@ def _canonical(value: object) -> object:
     if isinstance(value, BaseModel):
         fields = {key: _canonical(getattr(value, key)) for key in type(value).model_fields}
         # A plug-in's own keys count; floe's and unknown ones do not.
-        extra = value.model_extra if isinstance(value, CredentialsConfig) else None
+        extra = value.model_extra if isinstance(value, CredentialsConfig | BackendConfig) else None
         return {**fields, **{f"+{key}": _canonical(item) for key, item in (extra or {}).items()}}
     if isinstance(value, dict):
         return {str(key): _canonical(item) for key, item in value.items()}

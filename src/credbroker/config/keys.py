@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from credbroker.config.credentials import RESERVED_MODES, CredentialsConfig, SubjectToken
+from credbroker.config.credentials import RESERVED_MODES, CredentialsConfig, SubjectTokenConfig
 from credbroker.config.faults import Fault, unknown_key
+from credbroker.config.secret_backends import TYPES
 from credbroker.config.sections import (
     AuditConfig,
-    BackendAuthConfig,
-    BackendConfig,
     CatalogConfig,
     ComputeConfig,
     NetworkConfig,
@@ -34,7 +33,6 @@ _FLOE_PROFILE = frozenset(
 # Without the key there is no such limit, or a wider one: a slip of the pen here must not pass.
 _LIMITS = ("locations", "access", "max_ttl", "bucket")
 _SLIP = 0.8
-_BACKEND_KEYS = {"env": {"type"}, "files": {"type", "path"}, "vault": set(BackendConfig.model_fields) - {"path"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +98,17 @@ def _credentials(path: Path, node: Node | None, plugins: frozenset[str]) -> Iter
         yield _Place(path, node, frozenset(CredentialsConfig.model_fields))
     subject = node.entries().get("subject_token")
     if subject is not None:
-        yield _Place((*path, "subject_token"), subject, frozenset(SubjectToken.model_fields))
+        yield _Place((*path, "subject_token"), subject, frozenset(SubjectTokenConfig.model_fields))
 
 
 def _backend(path: Path, node: Node) -> Iterator[_Place]:
     kind = node.entries().get("type", Node(None)).value
-    known = _BACKEND_KEYS.get(kind) if isinstance(kind, str) else None
-    # The other types are refused at use, and their keys come with the version that has them.
-    if known is not None:
-        yield _Place(path, node, frozenset(known))
+    keys = TYPES.get(kind) if isinstance(kind, str) else None
+    if keys is None:
+        return  # a plug-in's, whose keys are its own, or a type that nobody knows
+    yield _Place(path, node, keys.known | {"type"})
     auth = node.entries().get("auth")
-    if kind == "vault" and auth is not None:
-        yield _Place((*path, "auth"), auth, frozenset(BackendAuthConfig.model_fields))
+    method = auth.entries().get("method", Node(None)).value if auth is not None else None
+    login = keys.auth.get(method) if isinstance(method, str) else None
+    if auth is not None and login is not None:
+        yield _Place((*path, "auth"), auth, login.known | {"method"})

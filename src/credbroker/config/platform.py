@@ -10,9 +10,9 @@ from pydantic import Field, ModelWrapValidatorHandler, ValidationError, Validati
 from credbroker.config.credentials import CredentialsConfig
 from credbroker.config.faults import failed, faults_of
 from credbroker.config.rules import PROFILE_SECTIONS, broken_rules
+from credbroker.config.secret_backends import BackendConfig
 from credbroker.config.sections import (
     AuditConfig,
-    BackendConfig,
     CatalogConfig,
     ComputeConfig,
     NetworkConfig,

@@ -11,6 +11,7 @@ from credbroker.config.faults import Fault, nearest
 from credbroker.config.keys import plugins_of, unknown_keys
 from credbroker.config.literals import literals
 from credbroker.config.references import PROFILE_SECTIONS, broken_references, colliding_secrets, profiles
+from credbroker.config.secret_backends import TYPES, broken_backends
 from credbroker.config.tree import Node, Path
 
 __all__ = ["PROFILE_SECTIONS", "broken_rules"]
@@ -24,7 +25,7 @@ _PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 def broken_rules(tree: Node) -> list[Fault]:
     """Every fault that shows only in the tree as a whole."""
     faults, _ = unknown_keys(tree)
-    for rule in (_names, _plugins, _modes, _required_audit, broken_references, colliding_secrets, literals):
+    for rule in (_names, _plugins, _modes, _backends, _required_audit, broken_references, colliding_secrets, literals):
         faults.extend(rule(tree))
     return faults
 
@@ -40,6 +41,8 @@ def _plugins(tree: Node) -> Iterator[Fault]:
         path: Path = ("plugins", index)
         if node.value in RESERVED_MODES:
             yield Fault(node, path, f"is the built-in mode {node.value!r}, which no plug-in may replace: remove it")
+        elif node.value in tuple(TYPES):
+            yield Fault(node, path, f"is the built-in backend {node.value!r}, which no plug-in may replace: remove it")
         elif isinstance(node.value, str) and not _PLUGIN_NAME.fullmatch(node.value):
             yield Fault(node, path, "is no name of an entry point: lower-case letters, digits, '-' and '_'")
 
@@ -58,6 +61,10 @@ def _modes(tree: Node) -> Iterator[Fault]:
             meant = nearest(mode.value, known)
             hint = f": did you mean {meant!r}?" if meant else f": use {', '.join(MODES)}, or list it under plugins"
             yield Fault(mode, path, f"is an unknown mode{hint}")
+
+
+def _backends(tree: Node) -> Iterator[Fault]:
+    return broken_backends(tree, plugins_of(tree))
 
 
 def _required_audit(tree: Node) -> Iterator[Fault]:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from credbroker.config.credentials import CredentialsConfig
 from credbroker.config.values import (
-    AbsolutePath,
     Host,
     Lifetime,
     LocationText,
@@ -98,28 +97,6 @@ class NetworkConfig(Section):
     proxy: Proxy | None = None
     ca_file: Text | None = None
     allowed_hosts: list[Host] | None = None
-
-
-class BackendAuthConfig(Section):
-    """How a vault is logged in to."""
-
-    method: Literal["token", "kubernetes", "approle", "jwt"]
-    role: Text | None = None
-    mount: Text | None = None
-    token: Reference | None = None
-    role_id: TextOrReference | None = None
-    secret_id: Reference | None = None
-
-
-class BackendConfig(Section):
-    """One place where secrets are looked for."""
-
-    type: Literal["env", "files", "vault", "aws_secrets_manager", "aws_ssm", "gcp", "azure", "kms", "dynamodb_kms"]
-    path: AbsolutePath | None = None
-    address: Text | None = None
-    mount: Text | None = None
-    namespace: Text | None = None
-    auth: BackendAuthConfig | None = None
 
 
 class AuditConfig(Section):

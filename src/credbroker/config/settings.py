@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from credbroker.profile import CatalogProfile, ComputeProfile, StorageProfile
 from credbroker.secrets.reference import SecretReference
+from credbroker.secrets.settings import BackendSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,15 +17,6 @@ class NetworkSettings:
     proxy: str | None = None
     ca_file: str | None = None
     allowed_hosts: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendSettings:
-    """One entry of ``secret_backends``; ``path`` is that of ``type: files``."""
-
-    type: str
-    path: str | None = None
-    where: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,8 +32,21 @@ class Grant:
     access: Access | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """What became of a credential that was to be revoked. ``runbook`` says what a human does where it was not."""
+
+    revoked: bool
+    reason: str
+    runbook: str | None = None
+
+
 class Provider(Protocol):
-    """Issues credentials in one mode."""
+    """Issues credentials in one mode.
+
+    A provider whose issuer takes credentials back has one method more, ``revoke(value, request, context) -> Revocation``.
+    It raises a ``CredbrokerError`` where the issuer could not be asked.
+    """
 
     def issue(self, request: CredentialRequest, context: Context) -> Credential:
         """Ask the issuer once, by the settings in ``context.profile``, within ``context.remaining()`` seconds."""

@@ -22,7 +22,6 @@ from credbroker.providers._iceberg_rest import (
     config_url,
     table_url,
 )
-from credbroker.providers._sending import send
 from credbroker.providers._stored import from_storage
 from credbroker.providers._vended import value_of
 from credbroker.providers.backing import bounds, check_within
@@ -138,7 +137,7 @@ class _Calls:
         headers = {"Accept": "application/json", "Authorization": self._held().authorization_header()}
         if self.delegated:
             headers["X-Iceberg-Access-Delegation"] = "vended-credentials"
-        return send(HttpRequest("GET", url, headers), self.context)
+        return self.context.send(HttpRequest("GET", url, headers))
 
     def _held(self) -> AccessToken:
         if self._token is None:

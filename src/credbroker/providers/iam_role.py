@@ -22,7 +22,6 @@ from credbroker.credentials import S3Credentials
 from credbroker.errors import ConfigurationError, CredentialUnavailable
 from credbroker.profile import CredentialSettings, Profile, StorageProfile
 from credbroker.providers import Grant
-from credbroker.providers._sending import send
 from credbroker.providers.requirements import check_profile, check_url, misconfigured, need, resolved_url, settings
 from credbroker.request import Access, CredentialRequest
 from credbroker.vending.s3 import compact, session_policy
@@ -94,7 +93,7 @@ class IamRoleProvider:
         if role.external_id is not None:
             parameters["ExternalId"] = role.external_id
         message = _sts.assume_role(parameters, _base_identity(context), endpoint=role.endpoint, region=role.signing_region)
-        response = send(message, context)
+        response = context.send(message)
         keys, ends = _sts.assumed(
             response, parameters, host=urlsplit(role.endpoint).hostname or "its endpoint", asked=request.locations
         )

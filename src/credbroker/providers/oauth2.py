@@ -24,7 +24,6 @@ from credbroker.errors import (
 )
 from credbroker.profile import CatalogProfile, CredentialSettings, Profile
 from credbroker.providers import Grant
-from credbroker.providers._sending import send
 from credbroker.providers.requirements import IN_PRODUCTION, check_url, misconfigured, need, settings
 from credbroker.request import CredentialRequest
 from credbroker.secrets.reference import SecretReference
@@ -81,11 +80,11 @@ class OAuth2Provider:
         block = settings(profile)
         url = _token_url(profile, context)
         secret = context.secrets.resolve(_reference(block))
-        response = send(_form(request, block, url, _client_id(block, context), secret), context)
+        response = context.send(_form(request, block, url, _client_id(block, context), secret))
         if _refuses_client(response):
             other = _other_secret(_reference(block), secret, context)
             if other is not None:
-                response = send(_form(request, block, url, _client_id(block, context), other), context)
+                response = context.send(_form(request, block, url, _client_id(block, context), other))
         if not 200 <= response.status < 300:
             raise _refused(response, urlsplit(url).hostname or "the issuer")
         return parse_token_response(

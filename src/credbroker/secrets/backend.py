@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
+from credbroker.context import Context, Lease
 from credbroker.secrets.reference import SecretReference
 
 
@@ -24,10 +25,26 @@ class Lookup:
 
 
 class Backend(Protocol):
-    """One place where secrets are kept. It is asked at each issue and remembers nothing."""
+    """One place where secrets are kept. It is asked at each issue, and remembers no secret."""
 
-    def look(self, reference: SecretReference) -> Lookup:
-        """Look for the secret. Raises ``ConfigurationError`` if this place cannot be used at all."""
+    def look(self, reference: SecretReference, context: Context) -> Lookup:
+        """Look for the secret, by what ``context`` reaches (it has no profile), within ``context.remaining()`` seconds.
+
+        A secret that is not there is a ``Lookup`` without one: the next backend is asked. A place that cannot tell raises,
+        so that no secret of a later place is taken for it: ``IssuerUnavailable``, ``IssueDenied``, ``MalformedResponse``, or
+        ``ConfigurationError`` where it cannot be used at all.
+        """
+
+
+@runtime_checkable
+class Lessor(Backend, Protocol):
+    """A backend that gives leases too."""
+
+    def lease(self, reference: SecretReference, context: Context) -> Lease | None:
+        """A new lease; None where this place has nothing of that name. Raises as ``look`` does."""
+
+    def revoke(self, lease: str, context: Context) -> bool:
+        """End the lease of that name; False where it is another place's. Raises as ``look`` does."""
 
 
 def lookup(place: str, text: str, field: str | None) -> Lookup:

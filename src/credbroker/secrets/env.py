@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from credbroker.context import Environment
+from credbroker.context import Context
 from credbroker.secrets.backend import Lookup, lookup
 from credbroker.secrets.reference import SecretReference
 
@@ -34,16 +34,13 @@ _PROCESS_PREFIXES = (
 class EnvBackend:
     """Looks for a secret in the environment variable of its name, in upper snake case."""
 
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-
-    def look(self, reference: SecretReference) -> Lookup:
+    def look(self, reference: SecretReference, context: Context) -> Lookup:
         """See ``Backend.look``. A variable that belongs to every process is never read as a secret."""
         name = variable_of(reference.secret_ref)
         place = f"environment variable {name!r}"
         if name in _PROCESS_VARIABLES or name.startswith(_PROCESS_PREFIXES):
             return Lookup(place, reason="it belongs to the process and is never read as a secret")
-        text = self._environment.variable(name)
+        text = context.environment.variable(name)
         if text is None:
             return Lookup(place)
         if not _is_unicode(text):

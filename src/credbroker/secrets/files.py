@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from credbroker.context import Environment
+from credbroker.context import Context
 from credbroker.secrets.backend import Lookup, lookup, stripped
 from credbroker.secrets.reference import SecretReference
 
@@ -17,11 +17,10 @@ _ATTEMPTS = 3
 class FilesBackend:
     """Looks for a secret below one directory; no name and no symbolic link leads out of it."""
 
-    def __init__(self, environment: Environment, root: str = DEFAULT_ROOT) -> None:
-        self._environment = environment
+    def __init__(self, root: str = DEFAULT_ROOT) -> None:
         self._root = root.rstrip("/") or "/"
 
-    def look(self, reference: SecretReference) -> Lookup:
+    def look(self, reference: SecretReference, context: Context) -> Lookup:
         """See ``Backend.look``.
 
         Of a directory, ``field`` picks; without one the sole visible file is the secret, and a directory that holds
@@ -29,33 +28,33 @@ class FilesBackend:
         """
         path = f"{self._root}/{reference.secret_ref}"
         try:
-            names = self._environment.names(path)
+            names = context.environment.names(path)
         except OSError as error:
             return Lookup(f"file {path!r}", reason=_why(error))
         if names is None:
-            return self._file(path, reference.field)
+            return self._file(path, reference.field, context)
         if reference.field is not None:
-            return self._file(f"{path}/{reference.field}", None)
+            return self._file(f"{path}/{reference.field}", None, context)
         fields = tuple(name for name in names if not name.startswith("."))
         if _KEY_PAIR <= set(fields) <= _KEY_TRIPLE:
-            return self._key_pair(path, fields)
+            return self._key_pair(path, fields, context)
         if len(fields) != 1:
             reason = f"it holds the fields {', '.join(fields)}: pick one with 'field:'" if fields else "it holds no file"
             return Lookup(f"directory {path!r}", reason=reason)
-        return self._file(f"{path}/{fields[0]}", None)
+        return self._file(f"{path}/{fields[0]}", None, context)
 
-    def _file(self, path: str, field: str | None) -> Lookup:
+    def _file(self, path: str, field: str | None, context: Context) -> Lookup:
         place = f"file {path!r}"
-        text = self._read(path)
+        text = self._read(path, context)
         return lookup(place, text, field) if isinstance(text, str) else Lookup(place, reason=text.reason)
 
-    def _key_pair(self, path: str, fields: tuple[str, ...]) -> Lookup:
+    def _key_pair(self, path: str, fields: tuple[str, ...], context: Context) -> Lookup:
         place = f"directory {path!r}"
         previous: dict[str, str] | None = None
         for _ in range(_ATTEMPTS):
             pair: dict[str, str] = {}
             for field in fields:
-                text = self._read(f"{path}/{field}")
+                text = self._read(f"{path}/{field}", context)
                 if not isinstance(text, str):
                     return Lookup(f"file {path + '/' + field!r}", reason=text.reason)
                 if stripped(text):
@@ -69,9 +68,9 @@ class FilesBackend:
             previous = pair
         return Lookup(place, reason="its fields kept changing while they were read")
 
-    def _read(self, path: str) -> str | Lookup:
+    def _read(self, path: str, context: Context) -> str | Lookup:
         try:
-            raw = self._environment.read(path, within=self._root)
+            raw = context.environment.read(path, within=self._root)
         except OSError as error:
             return Lookup(path, reason=_why(error))
         try:

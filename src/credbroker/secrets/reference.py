@@ -75,10 +75,11 @@ class SecretReference(BaseModel):
 
         Raises ``SecretNotFound``, which names every place that was tried.
         """
+        from credbroker.context import Context
         from credbroker.secrets.resolver import Resolver, default_backends
         from credbroker.system.environment import SystemEnvironment
 
-        return Resolver(default_backends(SystemEnvironment())).resolve(self)
+        return Resolver(default_backends(), Context(environment=SystemEnvironment())).resolve(self)
 
     def __str__(self) -> str:
         return self.secret_ref if self.field is None else f"{self.secret_ref}.{self.field}"

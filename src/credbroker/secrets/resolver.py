@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from credbroker.context import Environment
-from credbroker.errors import ConfigurationError, SecretNotFound
-from credbroker.secrets.backend import Backend
+from credbroker.context import Context, Lease
+from credbroker.errors import ConfigurationError, CredbrokerError, SecretNotFound
+from credbroker.secrets.backend import Backend, Lessor
 from credbroker.secrets.env import EnvBackend
 from credbroker.secrets.files import FilesBackend
 from credbroker.secrets.reference import SecretReference
@@ -15,42 +16,84 @@ from credbroker.secrets.reference import SecretReference
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+_CREATE = "create it in one of these places, or correct its name"
+
 
 class Resolver:
-    """Resolves references through ``backends``, the first that has the secret wins. It keeps nothing."""
+    """Resolves references through ``backends``, the first that has the secret wins. It keeps nothing.
 
-    def __init__(self, backends: Sequence[Backend]) -> None:
+    ``context`` is the world that they may touch. Raises, whatever is asked: ``SecretNotFound``, which names every place
+    that was tried, and what a place raised that could not tell, with the places before it.
+    """
+
+    def __init__(self, backends: Sequence[Backend], context: Context) -> None:
         self._backends = tuple(backends)
+        self._context = context.of_no_profile()
+
+    def within(self, flight: Context) -> Resolver:
+        """The same backends in the same world, within the time that is left of a flight."""
+        return Resolver(self._backends, replace(self._context, clock=flight.clock, remaining=flight.remaining))
 
     def resolve(self, reference: SecretReference) -> SecretStr:
-        """The secret's value now.
-
-        Raises ``SecretNotFound``, which names every place that was tried, and ``ConfigurationError`` for a backend or an
-        engine that cannot be used. ``reference.successor`` is a reference of its own: this never falls back to it.
-        """
-        name = f"{reference.where}: secret {str(reference)!r}" if reference.where else f"secret {str(reference)!r}"
+        """The secret's value now. ``reference.successor`` is a reference of its own: this never falls back to it."""
+        name = _name(reference)
         if reference.engine is not None:
-            raise ConfigurationError(f"{name}: 'engine: {reference.engine}' is not supported by this version yet")
+            raise ConfigurationError(f"{name}: 'engine: dynamic' is a lease, which serves the logins of compute only")
         tried: list[str] = []
         for backend in self._backends:
-            refusal: str
             try:
-                result = backend.look(reference)
-            except ConfigurationError as error:
-                refusal = error.message
+                result = backend.look(reference, self._context)
+            except CredbrokerError as error:
+                failure = error.saying(f"{name}: {_after(tried)}{error.message}")
             else:
                 if result.secret is not None:
                     return result.secret
                 tried.append(str(result))
                 continue
-            raise ConfigurationError(f"{name} not found: tried {', then '.join([*tried, refusal])}")
+            raise failure
         if not tried:
             raise SecretNotFound(f"{name} not found: tried nothing: no backend is set")
-        raise SecretNotFound(
-            f"{name} not found: tried {', then '.join(tried)}: create it in one of these places, or correct its name"
-        )
+        raise SecretNotFound(f"{name} not found: tried {', then '.join(tried)}: {_CREATE}")
+
+    def lease(self, reference: SecretReference) -> Lease:
+        """A new lease from the first backend that gives leases and knows the name."""
+        name = _name(reference)
+        lessors = [backend for backend in self._backends if isinstance(backend, Lessor)]
+        if not lessors:
+            raise ConfigurationError(f"{name}: 'engine: dynamic' needs a backend that gives leases: add one of type 'vault'")
+        for lessor in lessors:
+            try:
+                lease = lessor.lease(reference, self._context)
+            except CredbrokerError as error:
+                failure = error.saying(f"{name}: {error.message}")
+            else:
+                if lease is not None:
+                    return lease
+                continue
+            raise failure
+        raise SecretNotFound(f"{name} not found: no vault has a role of that name that gives leases: {_CREATE}")
+
+    def revoke(self, lease: str) -> None:
+        """End a lease at the vault that gave it. Raises ``ConfigurationError`` where that is no backend any more."""
+        for backend in self._backends:
+            if isinstance(backend, Lessor) and backend.revoke(lease, self._context):
+                return
+        raise ConfigurationError("the vault that gave this lease is not among secret_backends any more")
 
 
-def default_backends(environment: Environment) -> tuple[Backend, ...]:
+def found(backends: Sequence[Backend], reference: SecretReference, context: Context) -> SecretStr:
+    """What ``backends`` hold: for a backend that needs a secret itself, which those before it in the list must have."""
+    return Resolver(backends, context).resolve(reference)
+
+
+def default_backends() -> tuple[Backend, ...]:
     """What is asked where ``secret_backends`` says nothing: the environment, then files below ``/var/run/secrets``."""
-    return (EnvBackend(environment), FilesBackend(environment))
+    return (EnvBackend(), FilesBackend())
+
+
+def _name(reference: SecretReference) -> str:
+    return f"{reference.where}: secret {str(reference)!r}" if reference.where else f"secret {str(reference)!r}"
+
+
+def _after(tried: list[str]) -> str:
+    return f"not in {', nor in '.join(tried)}; " if tried else ""

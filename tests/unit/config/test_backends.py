@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from credbroker.config import from_data, load_files, resolver
+from credbroker.context import Context
 from credbroker.errors import ConfigurationError, SecretNotFound
 from credbroker.secrets.reference import SecretReference
 
@@ -14,23 +15,23 @@ REFERENCE = SecretReference(secret_ref="name")
 def test_the_backends_are_asked_in_the_order_of_the_file() -> None:
     platform = from_data({"secret_backends": [{"type": "files", "path": "/one"}, {"type": "files", "path": "/two/"}]})
     files = Files({"/two/name": "second"})
-    assert resolver(platform, files).resolve(REFERENCE).get_secret_value() == "second"
+    assert resolver(platform, Context(environment=files)).resolve(REFERENCE).get_secret_value() == "second"
     files.files = {"/two/name": "second", "/one/name": "first"}
-    assert resolver(platform, files).resolve(REFERENCE).get_secret_value() == "first"
+    assert resolver(platform, Context(environment=files)).resolve(REFERENCE).get_secret_value() == "first"
 
 
 def test_the_default_names_both_places() -> None:
     with pytest.raises(SecretNotFound, match=r"'NAME', then file '/var/run/secrets/name'"):
-        resolver(from_data({}), Files({})).resolve(REFERENCE)
+        resolver(from_data({}), Context(environment=Files({}))).resolve(REFERENCE)
 
 
 @pytest.mark.parametrize("kind", ["vault", "aws_secrets_manager", "aws_ssm", "gcp", "azure", "kms", "dynamodb_kms"])
 def test_a_backend_of_a_later_version_loads_and_is_refused_at_use(kind: str) -> None:
     platform = from_data({"secret_backends": [{"type": "files", "path": "/one"}, {"type": kind}]})
-    found = resolver(platform, Files({"/one/name": "value"})).resolve(REFERENCE)
+    found = resolver(platform, Context(environment=Files({"/one/name": "value"}))).resolve(REFERENCE)
     assert found.get_secret_value() == "value"
     with pytest.raises(ConfigurationError, match=f"the type '{kind}' is not supported by this version") as caught:
-        resolver(platform, Files({})).resolve(REFERENCE)
+        resolver(platform, Context(environment=Files({}))).resolve(REFERENCE)
     assert "secret 'name' not found: tried file '/one/name', then secret_backends: the type" in str(caught.value)
 
 
@@ -38,7 +39,7 @@ def test_an_unsupported_backend_hides_no_place_before_it() -> None:
     text = "secret_backends:\n  - type: env\n  - type: files\n  - type: vault\n"
     platform = load_files(["p.yaml"], Files({"p.yaml": text}))
     with pytest.raises(ConfigurationError) as caught:
-        resolver(platform, Files({})).resolve(SecretReference(secret_ref="path"))
+        resolver(platform, Context(environment=Files({}))).resolve(SecretReference(secret_ref="path"))
     assert str(caught.value) == (
         "secret 'path' not found: tried environment variable 'PATH' (it belongs to the process and is never read as a "
         "secret), then file '/var/run/secrets/path', then p.yaml:4: secret_backends: the type 'vault' is not supported by "
@@ -63,7 +64,7 @@ audit:
   key: {secret_ref: chain}
 """
     platform = load_files(["p.yaml"], Files({"p.yaml": text}))
-    secrets = resolver(platform, Files({}))
+    secrets = resolver(platform, Context(environment=Files({})))
     catalog, store = platform.catalogs["p"], platform.storage["s"]
     assert catalog.credentials is not None
     assert catalog.credentials.client_secret is not None

@@ -105,7 +105,7 @@ def test_a_directory_of_fields_is_a_key_pair(tmp_path: Any) -> None:
     folder.mkdir()
     for field, text in {"access_key_id": "AK\n", "secret_access_key": "SK\n", "session_token": "TOK\n"}.items():
         (folder / field).write_text(text)
-    secrets = Resolver([FilesBackend(SystemEnvironment(), str(tmp_path))])
+    secrets = Resolver([FilesBackend(str(tmp_path))], Context(environment=SystemEnvironment()))
     value = StaticProvider().issue(KEYS_REQUEST, Context(secrets=secrets, profile=STORAGE))
     assert isinstance(value, S3Credentials)
     assert _parts(value) == ("AK", "SK", "TOK")

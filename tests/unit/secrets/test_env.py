@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from credbroker.context import Context
 from credbroker.secrets.env import EnvBackend, variable_of
 from credbroker.secrets.reference import SecretReference
 
@@ -23,7 +24,7 @@ class Variables:
 
 
 def value(name: str, field: str | None = None, **variables: str) -> str | None:
-    found = EnvBackend(Variables(**variables)).look(SecretReference(secret_ref=name, field=field))
+    found = EnvBackend().look(SecretReference(secret_ref=name, field=field), Context(environment=Variables(**variables)))
     return found.secret.get_secret_value() if found.secret is not None else None
 
 
@@ -33,7 +34,7 @@ def test_a_name_maps_to_upper_snake_case() -> None:
 
 
 def test_an_empty_variable_is_no_secret() -> None:
-    found = EnvBackend(Variables(A="")).look(SecretReference(secret_ref="a"))
+    found = EnvBackend().look(SecretReference(secret_ref="a"), Context(environment=Variables(A="")))
     assert found.secret is None
     assert str(found) == "environment variable 'A' (it is empty)"
 
@@ -56,7 +57,7 @@ def test_one_line_end_is_stripped_and_no_more() -> None:
 )
 def test_what_belongs_to_the_process_is_never_read_as_a_secret(name: str) -> None:
     variables = {variable_of(name): "not a secret"}
-    found = EnvBackend(Variables(**variables)).look(SecretReference(secret_ref=name))
+    found = EnvBackend().look(SecretReference(secret_ref=name), Context(environment=Variables(**variables)))
     assert found.secret is None
     assert "belongs to the process" in str(found)
 
@@ -69,7 +70,7 @@ def test_a_secret_may_be_named_after_what_it_is_for(name: str) -> None:
 def test_a_field_picks_from_json_and_nothing_else_has_it() -> None:
     """Or one plain text would be both the id and the secret of a client that names two fields."""
     assert value("a", "key", A='{"key": "x", "other": "y"}') == "x"
-    found = EnvBackend(Variables(A="plain")).look(SecretReference(secret_ref="a", field="key"))
+    found = EnvBackend().look(SecretReference(secret_ref="a", field="key"), Context(environment=Variables(A="plain")))
     assert str(found) == "environment variable 'A' (it is no JSON object, of which 'field: key' could pick)"
     assert value("a", "key", A="plain") is None
     assert value("a", "key", A="[1]") is None
@@ -81,6 +82,6 @@ def test_a_field_picks_from_json_and_nothing_else_has_it() -> None:
 
 
 def test_bytes_that_are_no_utf_8_are_no_secret() -> None:
-    found = EnvBackend(Variables(A="x\udcff")).look(SecretReference(secret_ref="a"))
+    found = EnvBackend().look(SecretReference(secret_ref="a"), Context(environment=Variables(A="x\udcff")))
     assert found.secret is None
     assert "not UTF-8" in str(found)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from credbroker.context import Context
 from credbroker.secrets.backend import Lookup
 from credbroker.secrets.files import FilesBackend
 from credbroker.secrets.reference import SecretReference
@@ -12,7 +13,9 @@ from credbroker.system.environment import SystemEnvironment
 
 
 def look(root: Path, field: str | None = None) -> Lookup:
-    return FilesBackend(SystemEnvironment(), str(root)).look(SecretReference(secret_ref="s", field=field))
+    return FilesBackend(str(root)).look(
+        SecretReference(secret_ref="s", field=field), Context(environment=SystemEnvironment())
+    )
 
 
 def value(root: Path, field: str | None = None) -> str | None:
@@ -81,7 +84,7 @@ def test_a_key_pair_is_never_half_of_two(tmp_path: Path) -> None:
                 mount(tmp_path, "two", access_key_id="AK2", secret_access_key="SK2")
             return content
 
-    found = FilesBackend(Rotating(), str(tmp_path)).look(SecretReference(secret_ref="s"))
+    found = FilesBackend(str(tmp_path)).look(SecretReference(secret_ref="s"), Context(environment=Rotating()))
     assert found.secret is not None
     assert json.loads(found.secret.get_secret_value()) == {"access_key_id": "AK2", "secret_access_key": "SK2"}
 

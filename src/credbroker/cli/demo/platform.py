@@ -79,5 +79,6 @@ def broker_of(store: SeaweedFS, data_url: str) -> Broker:
             "AWS_SECRET_ACCESS_KEY": store.secret_key,
         }
     )
-    context = Context(http=SystemHttp(), environment=environment, secrets=Resolver((EnvBackend(environment),)))
+    secrets = Resolver((EnvBackend(),), Context(environment=environment))
+    context = Context(http=SystemHttp(), environment=environment, secrets=secrets)
     return Broker.from_config(platform(store, data_url), context=context)

@@ -5,7 +5,6 @@ import pytest
 from credbroker.context import Context, HttpRequest, HttpResponse
 from credbroker.errors import IssuerUnavailable
 from credbroker.profile import CatalogProfile
-from credbroker.providers._sending import send
 
 
 @pytest.mark.parametrize(("left", "given"), [(10.0, 9.9), (0.2, 0.1), (0.1, 0.05), (0.0, 0.0)])
@@ -18,4 +17,4 @@ def test_the_transport_gives_up_before_the_flight_does_so_that_its_error_is_the_
 
     context = Context(http=Silent(), profile=CatalogProfile(name="production"), remaining=lambda: left)
     with pytest.raises(IssuerUnavailable, match=f"^{given:.3g}$"):
-        send(HttpRequest("GET", "https://catalog.example"), context)
+        context.send(HttpRequest("GET", "https://catalog.example"))
