@@ -8,17 +8,19 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from credbroker import attachment
+from credbroker import arguments, attachment
 from credbroker.brokerage import Brokerage
 from credbroker.context import Context
-from credbroker.credentials import AccessToken, StorageCredentials, TableCredentials
+from credbroker.credentials import AccessToken, DatabaseCredentials, StorageCredentials, TableCredentials
 from credbroker.downscoping import downscoped
 from credbroker.errors import AccessDenied, ConfigurationError
 from credbroker.location import Location
 from credbroker.profile import CatalogProfile, Profile
 from credbroker.providers import Provider, backing
 from credbroker.request import Access, CredentialRequest, Kind
+from credbroker.revoking import revoke
 from credbroker.source import ClockedSource, CredentialSource
+from credbroker.status import status
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from credbroker.secrets.reference import SecretReference
 
 _MOST_NAMES = 10_000
-_MOST_LOCATIONS = 100
 
 
 class Broker:
@@ -38,7 +39,7 @@ class Broker:
     coroutines by ``aget()``, starts afresh in a forked child, and pickles as a reference.
     """
 
-    __slots__ = ("_actor", "_brokerage", "_catalogs", "_run_id", "_storage", "_tables")
+    __slots__ = ("_actor", "_brokerage", "_catalogs", "_compute", "_run_id", "_storage", "_tables")
 
     def __init__(self, brokerage: Brokerage, *, actor: str | None = None, run_id: str | None = None) -> None:
         self._brokerage = brokerage
@@ -48,6 +49,7 @@ class Broker:
         self._catalogs: dict[Hashable, CredentialSource[AccessToken]] = {}
         self._storage: dict[Hashable, CredentialSource[StorageCredentials]] = {}
         self._tables: dict[Hashable, CredentialSource[TableCredentials]] = {}
+        self._compute: dict[Hashable, CredentialSource[DatabaseCredentials | AccessToken]] = {}
 
     # -- making one ----------------------------------------------------------------------------------------------------
 
@@ -119,7 +121,9 @@ class Broker:
         key: Hashable = name if plain else (name, access, scope, audience)
         source = self._catalogs.get(key)
         if source is None:
-            request = CredentialRequest("catalog", name, access=_access(access), scopes=_scopes(scope), audience=audience)
+            request = CredentialRequest(
+                "catalog", name, access=arguments.access(access), scopes=arguments.scopes(scope), audience=audience
+            )
             source = _kept(self._catalogs, key, self._source(request))
         return source
 
@@ -138,7 +142,9 @@ class Broker:
                 "locations are texts, given one by one: storage(name, 's3://a/b', 's3://a/c')"
             ) from None
         if source is None:
-            request = CredentialRequest("storage", name, locations=_locations(locations), access=_access(access))
+            request = CredentialRequest(
+                "storage", name, locations=arguments.locations(locations), access=arguments.access(access)
+            )
             source = _kept(self._storage, key, self._source(request))
         return source
 
@@ -154,13 +160,21 @@ class Broker:
                 "a table is named by a text or a tuple, 'sales.orders' or ('sales', 'orders')"
             ) from None
         if source is None:
-            identifier = tuple(table.split(".")) if isinstance(table, str) else table
-            if len(identifier) < 2 or not all(isinstance(part, str) and part for part in identifier):
-                raise ConfigurationError(
-                    f"a table is named with its namespace, as 'sales.orders'; {table!r} is not", profile=name
-                )
-            request = CredentialRequest("table", name, access=_access(access), table=identifier)
+            request = CredentialRequest(
+                "table", name, access=arguments.access(access), table=arguments.identifier(table, name)
+            )
             source = _kept(self._tables, key, self._source(request))
+        return source
+
+    def compute(self, name: str) -> CredentialSource[DatabaseCredentials | AccessToken]:
+        """The credential for that engine: a login (a password, or a private key), or a token.
+
+        Clients take it when they connect: call ``get()`` for each connection, as a pool's callback does. A login that the
+        engine refused is told to ``invalidate``. Raises ``ConfigurationError``.
+        """
+        source = self._compute.get(name)
+        if source is None:
+            source = _kept(self._compute, name, self._source(CredentialRequest("compute", name)))
         return source
 
     def storage_for(
@@ -193,7 +207,7 @@ class Broker:
 
     def _refuse(self, catalog: str, location: Location, access: Access | str, why: str) -> NoReturn:
         error = AccessDenied(why, profile=catalog)
-        request = self._mine(CredentialRequest("table", catalog, (location,), _access(access)))
+        request = self._mine(CredentialRequest("table", catalog, (location,), arguments.access(access)))
         self._brokerage.trail.refused(replace(request, principal=self._brokerage.platform.principal), error)
         raise error
 
@@ -214,7 +228,41 @@ class Broker:
 
     def status(self) -> list[dict[str, object]]:
         """One entry for each key in the store: profile, request, state, fingerprint, end, last error. No secret."""
-        return self._brokerage.status()
+        return status(self._brokerage)
+
+    def revoke(self, name: str) -> list[dict[str, object]]:
+        """Have the issuers take back what is held for the profiles of that name, then drop it.
+
+        Tokens are revoked by RFC 7009, a vault's leases at the vault. What cannot be taken back (an STS session, a SAS) is
+        reported: one ``{"profile", "revoked", "reason", "runbook"}`` for each value that was held, at least one a profile.
+        What was issued before, and replaced since, is not held any more and lives to its own end.
+
+        Raises ``ConfigurationError`` for an unknown name; what an issuer answers is in the report.
+        """
+        return revoke(self._brokerage, name)
+
+    def reload(self, config: PlatformConfig | Mapping[str, Any] | None = None) -> None:
+        """Read the broker's files again, or take ``config``, and go on by it: all of it, or, where it is bad, none.
+
+        A source of a profile that says the same keeps its value. One of a profile that was changed gets a new value by the
+        new settings at its next ``get``, and raises there if they allow it no more, or if the profile is gone. What went
+        wrong before is forgotten: who asks next, asks the issuer.
+
+        Raises ``ConfigurationError``, with everything as it was, and ``BrokerClosed``.
+        """
+        from credbroker.config import from_data, load_files
+
+        if config is None and not self._brokerage.reference.paths:
+            raise ConfigurationError("this broker was made from no file: give the new configuration to reload()")
+        try:
+            platform = load_files(self._brokerage.reference.paths) if config is None else from_data(config)
+        except ConfigurationError as error:
+            fault = error.fresh()
+            del config  # a literal secret may stand in it, and a traceback keeps this frame's variables
+        else:
+            self._brokerage.reload(platform)
+            return
+        raise fault
 
     def purge(self, name: str) -> int:
         """Drop every value of the profiles of that name and whatever is being issued for them; how many keys there were."""
@@ -244,7 +292,7 @@ class Broker:
     def _downscoped(
         self, request: CredentialRequest, locations: tuple[str | Location, ...], access: Access | str | None
     ) -> CredentialSource[Any]:
-        return self._source(downscoped(self._brokerage, request, _locations(locations), _access(access)))
+        return self._source(downscoped(self._brokerage, request, arguments.locations(locations), arguments.access(access)))
 
     def __repr__(self) -> str:
         where = ", ".join(self._brokerage.reference.paths) or "a mapping"
@@ -263,30 +311,6 @@ def _kept(named: dict[Hashable, Any], key: Hashable, source: Any) -> Any:
         named.clear()  # only the way to the sources; what they hold is the store's to bound
     named[key] = source
     return source
-
-
-def _scopes(scope: str | None) -> frozenset[str]:
-    if scope is not None and not isinstance(scope, str):
-        raise ConfigurationError(f"scope is a text of scopes with spaces between, not {type(scope).__name__}")
-    return frozenset((scope or "").split())
-
-
-def _locations(locations: tuple[str | Location, ...]) -> tuple[Location, ...]:
-    if len(locations) > _MOST_LOCATIONS:
-        raise ConfigurationError(
-            f"{len(locations)} locations are asked for at once, and no policy holds more than {_MOST_LOCATIONS}: ask for a "
-            f"prefix that they share, or for fewer (from {str(locations[0])[:200]!r} to {str(locations[-1])[:200]!r})"
-        )
-    return tuple(sorted({Location.parse(location) for location in locations}, key=str))
-
-
-def _access(access: Access | str | None) -> Access | None:
-    if access is None:
-        return None
-    try:
-        return Access(access)
-    except ValueError:
-        raise ConfigurationError("access is one of 'read', 'write' and 'read_write'") from None
 
 
 def _configured() -> tuple[str, ...]:

@@ -7,14 +7,14 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from credbroker import attachment, limits, providers
 from credbroker.audit.log import LogSink
 from credbroker.audit.trail import Trail
 from credbroker.context import NO_CLOCK, Context
 from credbroker.credentials import Credential
-from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError, CredbrokerError
+from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError
 from credbroker.issuing import issue
 from credbroker.profile import CatalogProfile, Profile, StorageProfile
 from credbroker.providers.requirements import check_profile, misconfigured
@@ -48,44 +48,87 @@ class Brokerage:
         self.reference = attachment.Reference(
             os.urandom(16).hex(), attachment.absolute(platform.paths), platform.fingerprint
         )
+        own_context = context is None
         context = _real_context(platform) if context is None else context
         self.injected_clock = context.clock is not NO_CLOCK
         self.context = context if self.injected_clock else replace(context, clock=SystemClock())
-        self.trail = self._trail()
-        self._providers: dict[str, providers.Provider] = dict(given or {})
-        self._fingerprints: dict[tuple[str, str], str] = {}
+        self.trail = self._trail(platform)
+        self._given: Mapping[str, providers.Provider] = dict(given or {})
+        self._own_context = own_context
+        self._providers: dict[str, providers.Provider] = dict(self._given)
+        self._fingerprints: dict[tuple[str, str], tuple[Profile, str]] = {}
         self._chains = threading.local()
         self._closed = False
+        self._reloading = threading.RLock()
         self.engine = Engine(self.context.clock, background=not self.injected_clock, on_retired=self._retired)
         log_filter.install()
         attachment.register(self)
 
-    def _trail(self) -> Trail:
-        audit = self.platform.audit
+    def _trail(self, platform: Platform) -> Trail:
+        audit = platform.audit
         return Trail(
             self.context.clock,
             LogSink(always=audit.required) if audit.enabled else None,
             include=audit.include,
             required=audit.required,
-            environment=self.platform.environment,
+            environment=platform.environment,
         )
 
+    def reload(self, platform: Platform) -> None:
+        """Go on with another configuration. What its profiles say the same stays held; every other value is dropped.
+
+        Raises ``BrokerClosed``, and ``ConfigurationError`` for secret backends that cannot be made: then nothing changed.
+        """
+        with self._reloading:
+            if self._closed:
+                raise _closed()
+            before = self.platform
+            context, trail = self.context, self.trail
+            if self._own_context and (platform.network, platform.secret_backends, platform.plugins) != (
+                before.network,
+                before.secret_backends,
+                before.plugins,
+            ):
+                context = replace(_real_context(platform), clock=self.context.clock)
+            if (platform.audit, platform.environment) != (before.audit, before.environment):
+                trail = self._trail(platform)
+            # Nothing above has changed anything; nothing below can fail.
+            self.context, self.trail = context, trail
+            self._providers = dict(self._given) if platform.plugins != before.plugins else self._providers
+            self._fingerprints = {}
+            self.platform = platform
+            self.reference = replace(
+                self.reference,
+                paths=attachment.absolute(platform.paths) or self.reference.paths,
+                fingerprint=platform.fingerprint,
+            )
+            self.engine.purge(lambda slot: not self._unchanged(slot))
+            self.engine.forgive()
+
+    def _unchanged(self, slot: Slot) -> bool:
+        """Whether the configuration says of a slot's profile, and of who asks, what it said when the slot was made."""
+        request, fingerprint = cast("tuple[CredentialRequest, str]", slot.key)  # as slot() made it
+        section = _SECTIONS[request.kind]
+        profile = self._sections()[section].get(request.profile)
+        same = profile is not None and self._fingerprint(section, profile) == fingerprint
+        return same and request.principal == self.platform.principal
+
     def close(self) -> None:
-        if not self._closed:
+        with self._reloading:
+            if self._closed:
+                return
             self._closed = True
-            attachment.forget(self)
-            self.engine.close()
-            log_filter.uninstall()
+        attachment.forget(self)
+        self.engine.close()
+        # The backends go with it: they may hold logins of their own.
+        self.context = Context(clock=self.context.clock)
+        log_filter.uninstall()
 
     # -- from a request to its slot ------------------------------------------------------------------------------------
 
     def profile(self, kind: Kind, name: str) -> Profile:
         """Raises ``ConfigurationError`` that says where that name does exist: sections are never searched across."""
-        sections: dict[str, Mapping[str, Profile]] = {
-            "catalogs": self.platform.catalogs,
-            "storage": self.platform.storage,
-            "compute": self.platform.compute,
-        }
+        sections = self._sections()
         section = _SECTIONS[kind]
         profile = sections[section].get(name)
         if profile is not None:
@@ -98,15 +141,27 @@ class Brokerage:
         )
         raise ConfigurationError(f"no profile {name!r} under {section}; {hint}", profile=name)
 
+    def named(self, name: str) -> list[Profile]:
+        """Every profile of that name, in whatever section. Raises ``ConfigurationError`` where there is none."""
+        found = [profiles[name] for profiles in self._sections().values() if name in profiles]
+        if not found:
+            known = sorted({known for profiles in self._sections().values() for known in profiles})
+            raise ConfigurationError(f"no profile {name!r}; there are: {', '.join(known) or 'none'}", profile=name)
+        return found
+
+    def _sections(self) -> dict[str, Mapping[str, Profile]]:
+        platform = self.platform
+        return {"catalogs": platform.catalogs, "storage": platform.storage, "compute": platform.compute}
+
     def admit(self, request: CredentialRequest) -> Admitted:
         """Check a request against its profile's limits and settings, without any I/O.
 
         Raises ``BrokerClosed``, ``AccessDenied`` (on record) and ``ConfigurationError``.
         """
         if self._closed:
-            raise BrokerClosed("the broker is closed: make a new one with Broker.from_yaml()")
+            raise _closed()
         profile = self.profile(request.kind, request.profile)
-        provider = self._provider(request, profile)
+        provider = self.provider(request, profile)
         request = replace(request, principal=self.platform.principal)
         try:
             request = limits.within(request, profile)
@@ -117,8 +172,7 @@ class Brokerage:
             sink = self.platform.audit.sink
             raise ConfigurationError(f"audit.sink {sink!r} is not supported by this version of credbroker yet: use 'log'")
         check_profile(profile)
-        plan = getattr(provider, "plan", None)
-        return Admitted(request, profile, provider, None if plan is None else plan(request, profile))
+        return Admitted(request, profile, provider, providers.planned(provider, request, profile))
 
     def explain(self, request: CredentialRequest) -> providers.Grant:
         """What would be granted. Raises as ``admit`` does, and ``ConfigurationError`` for a provider that does not say."""
@@ -131,11 +185,18 @@ class Brokerage:
 
     def slot(self, request: CredentialRequest) -> Slot:
         """The live slot for a request. What differs in authority differs in key: settings, principal, actor."""
-        request, profile, provider, _ = self.admit(request)
-        section = _SECTIONS[request.kind]
-        fingerprint = self._fingerprints.get((section, profile.name))
-        if fingerprint is None:
-            fingerprint = self._fingerprints[section, profile.name] = profile.fingerprint()
+        while True:
+            platform = self.platform
+            slot = self._slot(self.admit(request))
+            if platform is self.platform:
+                return slot
+            # A reload came in between, whose purge may have been over before this slot was there.
+            if not self._unchanged(slot):
+                self.engine.purge(lambda one, stale=slot: one is stale)  # type: ignore[misc]
+
+    def _slot(self, admitted: Admitted) -> Slot:
+        request, profile, provider, _ = admitted
+        fingerprint = self._fingerprint(_SECTIONS[request.kind], profile)
         settings = profile.credentials
 
         def make() -> Slot:
@@ -143,15 +204,30 @@ class Brokerage:
                 return self._load(slot, flight, profile, provider)
 
             timeout = settings.timeout.total_seconds() if settings else 10.0
-            # A static secret has no end that a max_ttl could bring forward.
-            endless = request.kind != "table" and settings is not None and settings.mode == "static"
+            # A static secret has no end that a max_ttl could bring forward; a vault's lease has.
+            static = request.kind != "table" and settings is not None and settings.mode == "static"
+            endless = static and not (settings and settings.secret_ref and settings.secret_ref.engine)
             longest = math.inf if endless else profile.max_ttl.total_seconds()
             return Slot(key, profile=profile.name, load=load, timeout=timeout, asked=request, longest=longest)
 
         key = (replace(request, run_id=None), fingerprint)
         return self.engine.slot(key, make)
 
-    def _provider(self, request: CredentialRequest, profile: Profile) -> providers.Provider:
+    def _fingerprint(self, section: str, profile: Profile) -> str:
+        """A hash over all that its credentials depend on: its settings, and those of a profile whose token it exchanges."""
+        known = self._fingerprints
+        of, fingerprint = known.get((section, profile.name), (None, ""))
+        if of is not profile:  # a thread may still be at work with the profile as it was before a reload
+            fingerprint = profile.fingerprint()
+            subject = profile.credentials.subject_token if profile.credentials is not None else None
+            if subject is not None and subject.profile is not None:
+                kind, name = subject.profile
+                fingerprint += "." + self._fingerprint(_SECTIONS[kind], self.profile(kind, name))
+            known[section, profile.name] = profile, fingerprint
+        return fingerprint
+
+    def provider(self, request: CredentialRequest, profile: Profile) -> providers.Provider:
+        """Who issues for it. Raises ``ConfigurationError`` for a profile that has no mode, or one that cannot be loaded."""
         if request.kind == "table":
             mode = "catalog"
         elif isinstance(profile, StorageProfile) and profile.type == "local":
@@ -172,7 +248,7 @@ class Brokerage:
     # -- one issue -----------------------------------------------------------------------------------------------------
 
     def _load(self, slot: Slot, flight: Flight, profile: Profile, provider: providers.Provider) -> Loaded:
-        request = _identity(slot)
+        request = identity(slot)
 
         def get(wanted: CredentialRequest) -> Credential:
             return self._get_inline(wanted)
@@ -204,46 +280,17 @@ class Brokerage:
                 return got  # type: ignore[no-any-return]
 
     def _retired(self, slot: Slot, value: Credential, used: bool) -> None:
-        self.trail.usage(_identity(slot), value, used=used)
-
-    # -- looking in ----------------------------------------------------------------------------------------------------
-
-    def status(self) -> list[dict[str, object]]:
-        """One entry a key; see ``Broker.status``."""
-        now, wall = self.context.clock.elapsed(), self.context.clock.now()
-        entries: list[dict[str, object]] = []
-        for slot in self.engine.slots():
-            request = _identity(slot)
-            value, instants, failure = slot.held[0], slot.instants, slot.failure
-            state = instants.state(now).value if value is not None and instants is not None else "absent"
-            entries.append(
-                {
-                    "kind": request.kind,
-                    "profile": request.profile,
-                    "locations": [str(location) for location in request.locations],
-                    "table": ".".join(request.table) if request.table else None,
-                    "access": request.access.value if request.access else None,
-                    "scopes": sorted(request.scopes),
-                    "audience": request.audience,
-                    "principal": request.principal,
-                    "actor": request.actor,
-                    "state": state,
-                    "fingerprint": value.fingerprint if value is not None else None,
-                    "expires_at": value.expires_at if value is not None else None,
-                    "refresh_in": max(0.0, instants.refresh_at - now) if instants is not None else None,
-                    "refused": slot.refused_served,
-                    "failures": slot.failures,
-                    "error": f"{type(failure).__name__}: {failure}" if isinstance(failure, CredbrokerError) else None,
-                    "at": wall,
-                }
-            )
-        return entries
+        self.trail.usage(identity(slot), value, used=used)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (attach, (self.reference,))
 
 
-def _identity(slot: Slot) -> CredentialRequest:
+def _closed() -> BrokerClosed:
+    return BrokerClosed("the broker is closed: make a new one with Broker.from_yaml()")
+
+
+def identity(slot: Slot) -> CredentialRequest:
     """What a slot is issued for: the request in its key, with the run of whoever caused the latest issue."""
     request: CredentialRequest = slot.key[0]  # type: ignore[index]  # the key that Brokerage.slot() made
     return replace(request, run_id=slot.asked.run_id)

@@ -81,21 +81,10 @@ def issue(
     record = trail.begin(request, mode)
     sent, wall = clock.elapsed(), clock.now()
     try:
-        value = provider.issue(
-            request,
-            within_flight(
-                replace(
-                    context,
-                    clock=clock,
-                    http=_TimedHttp(context.http, clock),
-                    profile=profile,
-                    remaining=lambda: max(0.0, deadline - clock.elapsed()),
-                    get=get,
-                    invalidate=invalidate,
-                    on_connection=record.connected,
-                )
-            ),
+        flight = replace(
+            in_flight(context, clock, profile, deadline), get=get, invalidate=invalidate, on_connection=record.connected
         )
+        value = provider.issue(request, flight)
         check_grant(request, profile, value)
     except CredbrokerError as error:
         known = error.fresh(profile=profile.name, provider=mode)
@@ -115,7 +104,15 @@ def issue(
     raise known
 
 
-def within_flight(context: Context) -> Context:
-    """The context with its secrets looked for within the same flight, where its resolver knows how."""
+def in_flight(context: Context, clock: Clock, profile: Profile, deadline: float) -> Context:
+    """The context of one flight for a profile: its clock, its deadline (elapsed seconds), and secrets found within that."""
+    flight = replace(
+        context,
+        clock=clock,
+        http=_TimedHttp(context.http, clock),
+        profile=profile,
+        remaining=lambda: max(0.0, deadline - clock.elapsed()),
+    )
+    # An embedder's own resolver may know of no deadline.
     within = getattr(context.secrets, "within", None)
-    return context if within is None else replace(context, secrets=within(context))
+    return flight if within is None else replace(flight, secrets=within(flight))

@@ -88,6 +88,11 @@ class Trail:
         """Record, when a value is replaced or dropped, whether anybody had used it."""
         self.write("usage", request, {**_asked(request), "fingerprint": value.fingerprint, "used": used}, needed=False)
 
+    def revoked(self, request: CredentialRequest, value: Credential, *, revoked: bool, reason: str) -> None:
+        """Record that a value was to be taken back at its issuer, and whether it was."""
+        fields = {**_asked(request), "fingerprint": value.fingerprint, "revoked": revoked, "reason": reason}
+        self.write("revoked", request, fields, needed=False)
+
     def write(self, event: str, request: CredentialRequest, fields: Mapping[str, object], *, needed: bool) -> None:
         category = "authorization" if event == "denied" else _CATEGORY[request.kind]
         if self._sink is None or category not in self._include:

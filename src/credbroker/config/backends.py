@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import NoReturn
 
+from credbroker.config.secret_backends import missing_key
 from credbroker.config.settings import Platform
 from credbroker.context import Context
+from credbroker.errors import ConfigurationError, CredbrokerError
 from credbroker.secrets import plugins
 from credbroker.secrets.backend import Backend
 from credbroker.secrets.env import EnvBackend
 from credbroker.secrets.files import DEFAULT_ROOT, FilesBackend
+from credbroker.secrets.reference import SecretReference
 from credbroker.secrets.resolver import Resolver
 from credbroker.secrets.settings import BackendSettings
 
@@ -28,16 +32,34 @@ _CLASSES = {
 def resolver(platform: Platform, context: Context) -> Resolver:
     """Resolves references by ``platform.secret_backends``, in their order. It does no I/O before the first reference.
 
-    A secret that a backend needs itself is looked for in those before it. Raises ``ConfigurationError`` for a backend that
-    cannot be made: an SDK that is not installed, a setting that cannot work, a plug-in that is absent.
+    A secret that a backend needs itself is looked for in those before it. A backend that cannot be made (a key is missing, a
+    setting cannot work, an SDK or a plug-in is not installed) raises ``ConfigurationError`` when the backends before it lack
+    a secret: to pass it over would be to look in places that the file puts behind it.
     """
     backends: list[Backend] = []
     for settings in platform.secret_backends:
-        backends.append(_backend(settings, tuple(backends), platform.plugins))
+        try:
+            backends.append(_backend(settings, tuple(backends), platform.plugins))
+        except ConfigurationError as error:
+            backends.append(_Unusable(error.fresh()))
     return Resolver(backends, context)
 
 
+class _Unusable:
+    """Stands where a backend should, and says why it does not."""
+
+    def __init__(self, fault: CredbrokerError) -> None:
+        self._fault = fault
+
+    def look(self, reference: SecretReference, context: Context) -> NoReturn:
+        raise self._fault.fresh()
+
+
 def _backend(settings: BackendSettings, earlier: tuple[Backend, ...], listed: tuple[str, ...]) -> Backend:
+    missing = missing_key(settings)
+    if missing is not None:
+        place = f"{settings.where}: " if settings.where else ""
+        raise ConfigurationError(f"{place}secret_backends: the backend of type {settings.type!r} needs the key {missing!r}")
     if settings.type == "env":
         return EnvBackend()
     if settings.type == "files":
@@ -46,4 +68,4 @@ def _backend(settings: BackendSettings, earlier: tuple[Backend, ...], listed: tu
         module, name = _CLASSES[settings.type]
         made: Backend = getattr(import_module(f"credbroker.secrets.{module}"), name)(settings, earlier)
         return made
-    return plugins.load(settings.type, settings.options, listed)
+    return plugins.load(settings, earlier, listed)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from credbroker.config.faults import Fault, nearest
 from credbroker.config.tree import Node, Path
 from credbroker.config.values import AbsolutePath, Property, Reference, Text, TextOrReference
+from credbroker.secrets.settings import BackendSettings
 
 
 class BackendAuthConfig(BaseModel):
@@ -83,11 +84,10 @@ _VAULT_LOGINS = {
     "approle": _keys("role_id secret_id", "mount"),
     "jwt": _keys("role", "mount path jwt"),
 }
-_GCP_LOGINS = {"service_account_key": _keys("key"), "metadata": _keys()}
+_GCP_LOGINS = {"service_account_key": _keys("key")}
 _AZURE_LOGINS = {
     "client_secret": _keys("tenant_id client_id client_secret"),
     "workload_identity": _keys("tenant_id client_id path"),
-    "managed_identity": _keys(further="client_id"),
 }
 TYPES: dict[str, Keys] = {
     "env": _keys(),
@@ -104,7 +104,7 @@ TYPES: dict[str, Keys] = {
 
 
 def broken_backends(tree: Node, plugins: frozenset[str]) -> Iterator[Fault]:
-    """Types and methods that nobody knows, and keys that are missing."""
+    """Types, and methods of a login, that nobody knows."""
     for index, backend in enumerate(tree.entries().get("secret_backends", Node(None)).items()):
         path: Path = ("secret_backends", index)
         node = backend.entries().get("type")
@@ -117,23 +117,20 @@ def broken_backends(tree: Node, plugins: frozenset[str]) -> Iterator[Fault]:
                 hint = f"did you mean {meant!r}?" if meant else f"use {', '.join(TYPES)}, or list it under plugins"
                 yield Fault(node, (*path, "type"), f"is an unknown type: {hint}")
             continue
-        yield from _missing(backend, path, keys, f"a backend of type {node.value!r}")
-        if keys.auth:
-            yield from _broken_login(backend, (*path, "auth"), keys.auth)
+        method = backend.entries().get("auth", Node(None)).entries().get("method", Node(None))
+        if keys.auth and isinstance(method.value, str) and method.value not in keys.auth:
+            text = f"is an unknown method for {node.value!r}: use {', '.join(keys.auth)}"
+            yield Fault(method, (*path, "auth", "method"), text)
 
 
-def _broken_login(backend: Node, path: Path, methods: Mapping[str, Keys]) -> Iterator[Fault]:
-    auth = backend.entries().get("auth", Node(None))
-    method = auth.entries().get("method", Node(None))
-    if not isinstance(method.value, str):
-        return
-    if method.value not in methods:
-        yield Fault(method, (*path, "method"), f"is an unknown method: use {', '.join(methods)}")
-        return
-    yield from _missing(auth, path, methods[method.value], f"the method {method.value!r}")
-
-
-def _missing(node: Node, path: Path, keys: Keys, what: str) -> Iterator[Fault]:
+def missing_key(settings: BackendSettings) -> str | None:
+    """The first key that a backend of a built-in type lacks, None where it is complete or a plug-in's."""
+    keys = TYPES.get(settings.type, Keys())
     for key in sorted(keys.needed):
-        if node.entries().get(key, Node(None)).value in (None, ""):
-            yield Fault(node, (*path, key), f"is missing: {what} needs it")
+        if not getattr(settings, key):
+            return key
+    login = settings.auth
+    for key in sorted(keys.auth[login.method].needed) if login is not None and keys.auth else ():
+        if not getattr(login, key):
+            return f"auth.{key}"
+    return None

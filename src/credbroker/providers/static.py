@@ -1,50 +1,81 @@
-"""Mode ``static``: a token or a key pair that stands in a secret. It has no end; it is read again at an interval."""
+"""Mode ``static``: what a secret holds, handed out as it is: a token, a key pair for S3, or a database's login.
+
+It has no end that is known, so it is read again at an interval; a vault's lease has one, and is replaced before it.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-
-from pydantic import SecretStr
+from typing import TYPE_CHECKING
 
 from credbroker.context import Context
-from credbroker.credentials import AccessToken, S3Credentials
-from credbroker.profile import Profile, StorageProfile
-from credbroker.providers import Grant
+from credbroker.credentials import AccessToken, DatabaseCredentials, S3Credentials
+from credbroker.errors import ConfigurationError
+from credbroker.profile import ComputeProfile, Profile, StorageProfile
+from credbroker.providers import Grant, Revocation
+from credbroker.providers._static_shapes import KEY_PAIR_SHAPE, LOGIN_SHAPE, key_pair, login, token
 from credbroker.providers.requirements import IN_PRODUCTION, check_profile, misconfigured, need, resolved_url, settings
 from credbroker.request import CredentialRequest
 
-_VISIBLE = re.compile(r"[\x21-\x7e]+")  # what reaches a header unchanged and cannot begin another one
-_FIELDS = ("access_key_id", "secret_access_key", "session_token")
-_SHAPE = "must hold ACCESS:SECRET or ACCESS:SECRET:TOKEN, or access_key_id, secret_access_key and perhaps session_token"
+if TYPE_CHECKING:
+    from credbroker.credentials import Credential
+    from credbroker.secrets.reference import SecretReference
 
 
 class StaticProvider:
-    """Issues what the secret holds: an ``AccessToken`` for a catalog, ``S3Credentials`` for storage."""
+    """Issues an ``AccessToken`` for a catalog, ``S3Credentials`` for storage, either or a login for compute."""
 
     def plan(self, request: CredentialRequest, profile: Profile) -> Grant:
         """See ``Provider.plan``. Nothing narrows static keys: a profile must say ``allow_unscoped`` to hand them out."""
         need(profile, "secret_ref")
         if isinstance(profile, StorageProfile):
             _check_storage(profile)
-        elif profile.kind != "catalog":
-            raise misconfigured(profile, "credentials.mode", "is static, which serves catalogs and storage only")
+        if _reference(profile).engine is not None and not isinstance(profile, ComputeProfile):
+            fault = "has engine: dynamic, and a lease is a login, which only compute takes: name a secret"
+            raise misconfigured(profile, "credentials.secret_ref", fault)
         return Grant()
 
-    def issue(self, request: CredentialRequest, context: Context) -> AccessToken | S3Credentials:
-        """See ``Provider.issue``. Raises ``SecretNotFound``, or ``ConfigurationError`` for its shape."""
+    def issue(self, request: CredentialRequest, context: Context) -> AccessToken | S3Credentials | DatabaseCredentials:
+        """See ``Provider.issue``. Raises what resolving does, or ``ConfigurationError`` for the secret's shape."""
         profile = context.profile
         self.plan(request, profile)
-        reference = settings(profile).secret_ref
-        if reference is None:  # plan() has seen to it
-            raise misconfigured(profile, "credentials.secret_ref", "is missing")
+        reference = _reference(profile)
+        if reference.engine is not None:
+            return _leased(reference, profile, context)
         secret = context.secrets.resolve(reference)
         if isinstance(profile, StorageProfile):
-            return _keys(secret, profile, context)
-        token = _token(secret)
-        if token is None:
-            raise misconfigured(profile, "credentials.secret_ref", "names a secret that is no token of visible ASCII")
-        return AccessToken(token)
+            keys = key_pair(secret, profile.region, resolved_url(profile, "endpoint", context))
+            if keys is None:
+                raise _misshapen(profile, f"is of another shape: it {KEY_PAIR_SHAPE}")
+            return keys
+        if isinstance(profile, ComputeProfile):
+            found = login(secret, profile)
+            if found is None:
+                raise _misshapen(profile, f"is of another shape: it {LOGIN_SHAPE}")
+            return found
+        text = token(secret)
+        if text is None:
+            raise _misshapen(profile, "is no token of visible ASCII")
+        return AccessToken(text)
+
+    def revoke(self, value: Credential, request: CredentialRequest, context: Context) -> Revocation:
+        """End a vault's lease. Any other static secret is its owner's to withdraw. Raises what the vault answers instead."""
+        lease = getattr(value, "lease", None)
+        if lease is None:
+            reference = settings(context.profile).secret_ref
+            return Revocation(
+                revoked=False,
+                reason="a static secret stands where it is kept until its owner withdraws it",
+                runbook=f"withdraw it at its issuer, put a new one into the secret {str(reference)!r}, purge the profile",
+            )
+        context.secrets.revoke(lease)
+        return Revocation(revoked=True, reason="the vault ended the lease, and the login with it")
+
+
+def _reference(profile: Profile) -> SecretReference:
+    reference = settings(profile).secret_ref
+    if reference is None:  # plan() has seen to it
+        raise misconfigured(profile, "credentials.secret_ref", "is missing")
+    return reference
 
 
 def _check_storage(profile: StorageProfile) -> None:
@@ -59,40 +90,16 @@ def _check_storage(profile: StorageProfile) -> None:
     check_profile(profile)
 
 
-def _keys(secret: SecretStr, profile: StorageProfile, context: Context) -> S3Credentials:
-    keys = _key_pair(secret, profile.region, resolved_url(profile, "endpoint", context))
-    if keys is None:
-        raise misconfigured(profile, "credentials.secret_ref", f"names a secret of another shape: it {_SHAPE}")
-    return keys
-
-
-# The two below return None instead of raising: their locals are the secret itself.
-
-
-def _token(secret: SecretStr) -> SecretStr | None:
-    text = secret.get_secret_value().strip()
-    return SecretStr(text) if _VISIBLE.fullmatch(text) else None
-
-
-def _key_pair(secret: SecretStr, region: str | None, endpoint: str | None) -> S3Credentials | None:
-    text = secret.get_secret_value().strip()
-    if text.startswith("{"):
-        try:
-            parsed: object = json.loads(text)
-        except (ValueError, RecursionError):
-            return None
-        parts = [parsed.get(field) or "" for field in _FIELDS] if isinstance(parsed, dict) else []
-    else:
-        parts = [*text.split(":"), ""] if text.count(":") == 1 else text.split(":")
-    if len(parts) != 3 or not all(isinstance(part, str) and (part == "" or _VISIBLE.fullmatch(part)) for part in parts):
-        return None
-    access_key_id, secret_access_key, token = parts
-    if not access_key_id or not secret_access_key:
-        return None
-    return S3Credentials(
-        access_key_id,
-        SecretStr(secret_access_key),
-        session_token=SecretStr(token) if token else None,
-        region=region,
-        endpoint=endpoint,
+def _leased(reference: SecretReference, profile: ComputeProfile | Profile, context: Context) -> DatabaseCredentials:
+    asked = context.clock.now()
+    lease = context.secrets.lease(reference)
+    found = login(lease.secret, profile) if isinstance(profile, ComputeProfile) else None
+    if not isinstance(found, DatabaseCredentials):
+        raise _misshapen(profile, "is a lease without username and password: name a role of a database engine")
+    return DatabaseCredentials(
+        found.username, found.password, found.private_key, expires_at=asked + lease.lifetime, lease=lease.name
     )
+
+
+def _misshapen(profile: Profile, fault: str) -> ConfigurationError:
+    return misconfigured(profile, "credentials.secret_ref", f"names a secret that {fault}")

@@ -93,6 +93,16 @@ class Engine:
                 listener.reattach()
         return len(gone)
 
+    def forgive(self) -> None:
+        """Forget every failure: what was at fault may have been mended, so that the next caller asks at once."""
+        with self._lock:
+            for slot in self._store.values():
+                slot.succeed()
+                if slot.instants is not None and slot.flight is None:
+                    slot.serve_until(slot.instants.refresh_at)
+                    if self._refresher is not None:
+                        self._refresher.schedule(slot, slot.instants.refresh_at)
+
     def close(self) -> None:
         """Drop everything and wake all who wait; nothing is waited for."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -64,6 +65,22 @@ def lookup(place: str, text: str, field: str | None) -> Lookup:
     if not isinstance(value, str) or not value:
         return Lookup(place, reason=f"its JSON has no text under {field!r}")
     return Lookup(place, SecretStr(value))
+
+
+# What several fields are one secret: those that must be there, and those that may.
+_TOGETHER = (
+    (frozenset({"access_key_id", "secret_access_key"}), frozenset({"session_token"})),
+    (frozenset({"username", "password"}), frozenset[str]()),
+    (frozenset({"username", "private_key"}), frozenset[str]()),
+)
+
+
+def belong_together(fields: Collection[str]) -> frozenset[str] | None:
+    """Of fields that are one secret together (a key pair, a login) those that it needs; None where they are several."""
+    for needed, further in _TOGETHER:
+        if needed <= set(fields) <= needed | further:
+            return needed
+    return None
 
 
 def stripped(text: str) -> str:

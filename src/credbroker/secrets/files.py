@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 
 from credbroker.context import Context
-from credbroker.secrets.backend import Lookup, lookup, stripped
+from credbroker.secrets.backend import Lookup, belong_together, lookup, stripped
 from credbroker.secrets.reference import SecretReference
 
 DEFAULT_ROOT = "/var/run/secrets"
-_KEY_PAIR = frozenset({"access_key_id", "secret_access_key"})
-_KEY_TRIPLE = _KEY_PAIR | {"session_token"}
 _ATTEMPTS = 3
 
 
@@ -23,8 +21,8 @@ class FilesBackend:
     def look(self, reference: SecretReference, context: Context) -> Lookup:
         """See ``Backend.look``.
 
-        Of a directory, ``field`` picks; without one the sole visible file is the secret, and a directory that holds
-        ``access_key_id`` and ``secret_access_key`` is one secret, given as JSON.
+        Of a directory, ``field`` picks; without one the sole visible file is the secret, and a directory whose files belong
+        together (a key pair, a login) is one secret, given as JSON.
         """
         path = f"{self._root}/{reference.secret_ref}"
         try:
@@ -36,8 +34,9 @@ class FilesBackend:
         if reference.field is not None:
             return self._file(f"{path}/{reference.field}", None, context)
         fields = tuple(name for name in names if not name.startswith("."))
-        if _KEY_PAIR <= set(fields) <= _KEY_TRIPLE:
-            return self._key_pair(path, fields, context)
+        needed = belong_together(fields)
+        if needed is not None:
+            return self._whole(path, fields, needed, context)
         if len(fields) != 1:
             reason = f"it holds the fields {', '.join(fields)}: pick one with 'field:'" if fields else "it holds no file"
             return Lookup(f"directory {path!r}", reason=reason)
@@ -48,24 +47,24 @@ class FilesBackend:
         text = self._read(path, context)
         return lookup(place, text, field) if isinstance(text, str) else Lookup(place, reason=text.reason)
 
-    def _key_pair(self, path: str, fields: tuple[str, ...], context: Context) -> Lookup:
+    def _whole(self, path: str, fields: tuple[str, ...], needed: frozenset[str], context: Context) -> Lookup:
         place = f"directory {path!r}"
         previous: dict[str, str] | None = None
         for _ in range(_ATTEMPTS):
-            pair: dict[str, str] = {}
+            whole: dict[str, str] = {}
             for field in fields:
                 text = self._read(f"{path}/{field}", context)
                 if not isinstance(text, str):
                     return Lookup(f"file {path + '/' + field!r}", reason=text.reason)
                 if stripped(text):
-                    pair[field] = stripped(text)
-            if not pair.keys() >= _KEY_PAIR:
-                return Lookup(place, reason="a field of its key pair is empty")
+                    whole[field] = stripped(text)
+            if not whole.keys() >= needed:
+                return Lookup(place, reason=f"one of its fields {', '.join(sorted(needed))} is empty")
             # Twice the same: the kubelet swaps all fields at once, but between two reads, and half of an old pair with half
             # of the new one is refused by the store as if the secret were wrong.
-            if pair == previous:
-                return lookup(place, json.dumps(pair), None)
-            previous = pair
+            if whole == previous:
+                return lookup(place, json.dumps(whole), None)
+            previous = whole
         return Lookup(place, reason="its fields kept changing while they were read")
 
     def _read(self, path: str, context: Context) -> str | Lookup:

@@ -4,7 +4,7 @@ import pytest
 
 from credbroker.config import from_data, load_files, resolver
 from credbroker.context import Context
-from credbroker.errors import ConfigurationError, SecretNotFound
+from credbroker.errors import SecretNotFound
 from credbroker.secrets.reference import SecretReference
 
 from .files import Files
@@ -23,28 +23,6 @@ def test_the_backends_are_asked_in_the_order_of_the_file() -> None:
 def test_the_default_names_both_places() -> None:
     with pytest.raises(SecretNotFound, match=r"'NAME', then file '/var/run/secrets/name'"):
         resolver(from_data({}), Context(environment=Files({}))).resolve(REFERENCE)
-
-
-@pytest.mark.parametrize("kind", ["vault", "aws_secrets_manager", "aws_ssm", "gcp", "azure", "kms", "dynamodb_kms"])
-def test_a_backend_of_a_later_version_loads_and_is_refused_at_use(kind: str) -> None:
-    platform = from_data({"secret_backends": [{"type": "files", "path": "/one"}, {"type": kind}]})
-    found = resolver(platform, Context(environment=Files({"/one/name": "value"}))).resolve(REFERENCE)
-    assert found.get_secret_value() == "value"
-    with pytest.raises(ConfigurationError, match=f"the type '{kind}' is not supported by this version") as caught:
-        resolver(platform, Context(environment=Files({}))).resolve(REFERENCE)
-    assert "secret 'name' not found: tried file '/one/name', then secret_backends: the type" in str(caught.value)
-
-
-def test_an_unsupported_backend_hides_no_place_before_it() -> None:
-    text = "secret_backends:\n  - type: env\n  - type: files\n  - type: vault\n"
-    platform = load_files(["p.yaml"], Files({"p.yaml": text}))
-    with pytest.raises(ConfigurationError) as caught:
-        resolver(platform, Context(environment=Files({}))).resolve(SecretReference(secret_ref="path"))
-    assert str(caught.value) == (
-        "secret 'path' not found: tried environment variable 'PATH' (it belongs to the process and is never read as a "
-        "secret), then file '/var/run/secrets/path', then p.yaml:4: secret_backends: the type 'vault' is not supported by "
-        "this version of credbroker yet: use env or files"
-    )
 
 
 def test_a_missing_secret_is_named_with_the_place_that_asks_for_it() -> None:

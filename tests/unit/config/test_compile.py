@@ -9,7 +9,7 @@ from typing import Any
 from credbroker.config import from_data, load_files
 from credbroker.config.credentials import CredentialsConfig
 from credbroker.location import Location
-from credbroker.profile import CatalogProfile, CredentialSettings, StorageProfile
+from credbroker.profile import CatalogProfile, CredentialSettings, StorageProfile, SubjectToken
 from credbroker.request import Access
 from credbroker.secrets.reference import SecretReference
 
@@ -101,17 +101,36 @@ def test_a_missing_token_url_stays_missing_for_the_provider_to_build() -> None:
 
 
 def test_what_is_not_supported_yet_is_named() -> None:
-    assert credentials(mode="oauth2", private_key={"secret_ref": "k"}, issuer="https://i").unsupported == (
-        "private_key",
-        "issuer",
+    sections = {"storage": {"base": {"credentials": {"mode": "static"}}}}
+    block = catalog(sections, credentials={"mode": "iam_role", "source_profile": "base"}).credentials
+    assert block is not None
+    assert block.unsupported == ("source_profile",)
+    assert credentials(mode="oauth2", private_key={"secret_ref": "k"}, issuer="https://i").unsupported == ()
+
+
+def test_an_exchanged_token_comes_from_a_file_a_secret_or_a_profile_of_the_own_section_first() -> None:
+    assert credentials(subject_token={"file": "/t"}).subject_token == SubjectToken(file="/t")
+    assert credentials(subject_token={"secret_ref": "s"}).subject_token == SubjectToken(
+        secret=SecretReference(secret_ref="s")
     )
-    assert credentials(grant_type="client_credentials", token_endpoint_auth_method="client_secret_post").unsupported == ()
-    assert credentials(token_endpoint_auth_method="none").unsupported == ("token_endpoint_auth_method",)
-    assert credentials(grant_type="x", token_endpoint_auth_method="private_key_jwt").unsupported == (
-        "grant_type",
-        "token_endpoint_auth_method",
+    exchange = {"mode": "oauth2", "subject_token": {"profile": "b"}}
+    sections = {"compute": {"b": {}, "c": {"credentials": exchange}}}
+    block = from_data({"catalogs": {"a": {"credentials": exchange}, "b": {}}, **sections})
+    assert block.catalogs["a"].credentials == CredentialSettings(
+        mode="oauth2", subject_token=SubjectToken(profile=("catalog", "b"))
     )
-    assert credentials(secret_ref={"secret_ref": "s", "engine": "dynamic"}).unsupported == ("secret_ref.engine",)
+    assert block.compute["c"].credentials == CredentialSettings(
+        mode="oauth2", subject_token=SubjectToken(profile=("compute", "b"))
+    )
+    elsewhere = catalog({"compute": {"b": {}}}, credentials=exchange).credentials
+    assert elsewhere is not None
+    assert elsewhere.subject_token == SubjectToken(profile=("compute", "b"))
+
+
+def test_further_settings_of_oauth2_are_taken_over_in_a_fixed_order() -> None:
+    block = credentials(mode="oauth2", resource=["https://b", "https://a"], parameters={"z": 1, "a": True})
+    assert block.resource == ("https://b", "https://a")
+    assert list(block.parameters.items()) == [("a", "true"), ("z", "1")]
 
 
 def test_properties_of_a_catalog_are_texts() -> None:

@@ -62,7 +62,7 @@ JWT = "eyJhbGciOiJub25l" + ".eyJzdWIiOiJhIn0"
         {"compute": {"a": {"properties": {"password": "{{ x }}hunter2{{ y }}"}}}},
         {"principal": KEY_ID},
         {"network": {"ca_file": "ghp_" + "a" * 36}},
-        {"secret_backends": [{"type": "gcp", "api_key": "hunter2"}]},
+        {"plugins": ["acme"], "secret_backends": [{"type": "acme", "api_key": "hunter2"}]},
     ],
 )
 def test_a_literal_credential_is_refused_and_not_shown(data: dict[str, Any]) -> None:

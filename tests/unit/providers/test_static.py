@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from credbroker.context import Context
 from credbroker.credentials import AccessToken, S3Credentials
 from credbroker.errors import ConfigurationError, SecretNotFound
-from credbroker.profile import CatalogProfile, ComputeProfile, CredentialSettings, Profile, StorageProfile
+from credbroker.profile import CatalogProfile, CredentialSettings, Profile, StorageProfile
 from credbroker.providers.static import StaticProvider
 from credbroker.request import CredentialRequest
 from credbroker.secrets.files import FilesBackend
@@ -199,11 +199,6 @@ def test_an_endpoint_over_plain_http_is_refused() -> None:
 
 def test_a_missing_reference_is_named() -> None:
     assert "credentials.secret_ref is missing" in _plan(replace(STORAGE, credentials=replace(SETTINGS, secret_ref=None)))
-
-
-def test_compute_is_not_served() -> None:
-    request = CredentialRequest(kind="compute", profile="spark")
-    assert "compute.spark.credentials.mode" in _plan(ComputeProfile(name="spark", credentials=SETTINGS), request)
 
 
 def test_a_missing_secret_is_named() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from pydantic import SecretStr
 
-from credbroker.context import Context
-from credbroker.errors import ConfigurationError, SecretNotFound
+from credbroker.context import Context, Lease
+from credbroker.errors import ConfigurationError, CredbrokerError, IssuerUnavailable, SecretNotFound
 from credbroker.secrets.backend import Lookup
 from credbroker.secrets.reference import SecretReference
 from credbroker.secrets.resolver import Resolver
@@ -54,13 +56,17 @@ def test_the_error_names_the_place_that_asks_and_the_remedy() -> None:
     )
 
 
-def test_a_place_that_cannot_be_used_hides_none_before_it() -> None:
+@pytest.mark.parametrize("error", [ConfigurationError("no address"), IssuerUnavailable("it is sealed")])
+def test_a_place_that_cannot_tell_hides_none_before_it_and_sends_to_none_behind_it(error: CredbrokerError) -> None:
     class Unusable:
         def look(self, reference: SecretReference, context: Context) -> Lookup:
-            raise ConfigurationError("vault is not supported")
+            raise error
 
-    with pytest.raises(ConfigurationError, match=r"^secret 's' not found: tried first, then vault is not supported$"):
-        Resolver([Place("first"), Unusable(), Place("never")], Context()).resolve(REFERENCE)
+    behind = Place("behind", "value")
+    with pytest.raises(type(error), match=f"^secret 's': not in first; {error.message}$") as caught:
+        Resolver([Place("first"), Unusable(), behind], Context()).resolve(REFERENCE)
+    assert caught.value.retryable is error.retryable
+    assert behind.looks == 0
 
 
 def test_without_a_backend_nothing_is_found() -> None:
@@ -73,6 +79,54 @@ def test_the_next_secret_is_no_fallback_of_its_own() -> None:
         Resolver([Place("place", "value")], Context()).resolve(SecretReference(secret_ref="old", next="s"))
 
 
-def test_a_lease_is_refused_by_name() -> None:
+class Vault(Place):
+    """A backend that gives leases too."""
+
+    def __init__(self, name: str, lease: str | None = None) -> None:
+        super().__init__(name)
+        self.given = lease
+        self.revoked: list[str] = []
+
+    def lease(self, reference: SecretReference, context: Context) -> Lease | None:
+        return None if self.given is None else Lease(SecretStr("login"), timedelta(minutes=1), self.given)
+
+    def revoke(self, lease: str, context: Context) -> bool:
+        self.revoked += [lease] if lease == self.given else []
+        return lease == self.given
+
+
+LEASED = SecretReference(secret_ref="s", engine="dynamic")
+
+
+def test_a_lease_is_no_secret_and_comes_from_the_first_vault_that_knows_the_name() -> None:
+    other, vault = Vault("other"), Vault("vault", "lease-1")
+    resolver = Resolver([Place("place", "value"), other, vault], Context())
     with pytest.raises(ConfigurationError, match="engine: dynamic"):
-        Resolver([Place("place", "value")], Context()).resolve(SecretReference(secret_ref="s", engine="dynamic"))
+        resolver.resolve(LEASED)
+    lease = resolver.lease(LEASED)
+    assert lease.name == "lease-1"
+    resolver.revoke(lease.name)
+    assert (other.revoked, vault.revoked) == ([], ["lease-1"])
+    with pytest.raises(ConfigurationError, match="not among secret_backends"):
+        resolver.revoke("lease-2")
+
+
+def test_without_a_vault_there_is_no_lease() -> None:
+    with pytest.raises(ConfigurationError, match="add one of type 'vault'"):
+        Resolver([Place("place", "value")], Context()).lease(LEASED)
+    with pytest.raises(SecretNotFound, match="no vault has a role of that name"):
+        Resolver([Vault("vault")], Context()).lease(LEASED)
+
+
+def test_within_a_flight_the_time_is_the_flights_and_the_world_the_resolvers_own() -> None:
+    class Asking:
+        def look(self, reference: SecretReference, context: Context) -> Lookup:
+            return Lookup("here", SecretStr(f"{context.remaining():g} {context.environment.variable('X')}"))
+
+    class Variables:
+        def variable(self, name: str) -> str:
+            return name
+
+    own = Context(environment=Variables())  # type: ignore[arg-type]  # only variables are read
+    resolver = Resolver([Asking()], own).within(Context(remaining=lambda: 3.0))
+    assert resolver.resolve(REFERENCE).get_secret_value() == "3 X"

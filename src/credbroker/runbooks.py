@@ -1,0 +1,88 @@
+"""Runbooks: what a human does about a credential that cannot be taken back by a call. Pure."""
+
+from __future__ import annotations
+
+from credbroker.credentials import (
+    ADLSCredentials,
+    Credential,
+    DatabaseCredentials,
+    GCSCredentials,
+    S3Credentials,
+    TableCredentials,
+)
+from credbroker.profile import Profile
+from credbroker.providers import Revocation
+
+# AWS IAM user guide, "Revoke IAM role temporary security credentials": the console's button attaches this very policy.
+_STS = (
+    "in IAM, revoke the active sessions of {role} (it attaches AWSRevokeOlderSessions: deny all where aws:TokenIssueTime is "
+    "before now; on SeaweedFS or Ceph take the right from the role), then let the pipelines issue anew"
+)
+# Microsoft Learn, "Revoke a user delegation SAS".
+_SAS = (
+    "revoke the account's delegation keys: az storage account revoke-delegation-keys --name {account}; every SAS that they "
+    "signed ends within minutes"
+)
+_GCS = "take the role on the bucket from the service account, or disable it (gcloud iam service-accounts disable)"
+_CLIENT = "disable the client at the issuer, or wait until the token has ended"
+_VENDED = "take the principal's rights on the table in the catalog, and at its cloud: "
+_NOTHING_HELD = "nothing is held here; what was issued before, here or elsewhere, lives until its own end"
+
+
+def irrevocable(profile: Profile, value: Credential) -> Revocation:
+    """Why a held value cannot be taken back, and the step that ends it all the same."""
+    until = (
+        f"until {value.expires_at:%Y-%m-%d %H:%M:%S} UTC" if value.expires_at is not None else "until its owner withdraws it"
+    )
+    if isinstance(value, TableCredentials):
+        kinds = {type(inner): inner for _, inner in value.by_location}
+        steps = "; ".join(_step(profile, inner) for inner in kinds.values())
+        return Revocation(revoked=False, reason=f"what a catalog vended lives {until}", runbook=_VENDED + steps)
+    return Revocation(
+        revoked=False, reason=f"{_what(value)} cannot be taken back: it lives {until}", runbook=_step(profile, value)
+    )
+
+
+def nothing_held(profile: Profile) -> Revocation:
+    """What to say of a profile whose value is not in this process."""
+    mode = profile.credentials.mode if profile.credentials is not None else None
+    if mode == "iam_role":
+        return Revocation(revoked=False, reason=_NOTHING_HELD, runbook=_sts(profile))
+    return Revocation(
+        revoked=False, reason=_NOTHING_HELD, runbook=_CLIENT if mode == "oauth2" else "withdraw it at its issuer"
+    )
+
+
+def _what(value: Credential) -> str:
+    match value:
+        case S3Credentials(session_token=None):
+            return "a key pair"
+        case S3Credentials():
+            return "an STS session"
+        case ADLSCredentials():
+            return "a SAS"
+        case GCSCredentials():
+            return "an access token of Google's"
+        case DatabaseCredentials():
+            return "a login"
+    return "a token"
+
+
+def _step(profile: Profile, value: Credential) -> str:
+    match value:
+        case S3Credentials(session_token=None):
+            return "deactivate the access key in IAM, and put a new one into the secret"
+        case S3Credentials():
+            return _sts(profile)
+        case ADLSCredentials(account=account):
+            return _SAS.format(account=account)
+        case GCSCredentials():
+            return _GCS
+        case DatabaseCredentials():
+            return "drop the database's user, or change its password"
+    return _CLIENT
+
+
+def _sts(profile: Profile) -> str:
+    role = profile.credentials.role_arn if profile.credentials is not None else None
+    return _STS.format(role=role or "the role that the catalog assumes")

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import pickle
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from credbroker import AccessToken, Broker
+from credbroker.context import Context
+from credbroker.errors import BrokerClosed, ConfigurationError, IssuerUnavailable
+from credbroker.testing import ControlledProvider, ManualClock
+
+CONFIG: dict[str, Any] = {
+    "environment": "local",
+    "principal": "svc",
+    "catalogs": {
+        "a": {"uri": "https://a.example", "credentials": {"mode": "oauth2", "scope": "one two"}},
+        "b": {"uri": "https://b.example", "credentials": {"mode": "oauth2", "scope": "one"}},
+    },
+}
+
+
+def changed(*path: str, to: object) -> dict[str, Any]:
+    config = copy.deepcopy(CONFIG)
+    place = config
+    for step in path[:-1]:
+        place = place.setdefault(step, {})
+    place[path[-1]] = to
+    return config
+
+
+def broker_of(config: dict[str, Any], provider: ControlledProvider, clock: ManualClock | None = None) -> Broker:
+    return Broker.from_config(config, providers={"oauth2": provider}, context=Context(clock=clock or ManualClock()))
+
+
+def text(token: AccessToken) -> str:
+    return token.value.get_secret_value()
+
+
+def test_a_profile_that_says_the_same_keeps_its_value_and_one_that_was_changed_gets_a_new_one() -> None:
+    issuer = ControlledProvider()
+    with broker_of(CONFIG, issuer) as broker:
+        kept, replaced = broker.catalog("a"), broker.catalog("b")
+        assert (text(kept.get()), text(replaced.get())) == ("token-1", "token-2")
+        broker.reload(changed("catalogs", "b", "credentials", "scope", to="three"))
+        assert (text(kept.get()), text(replaced.get())) == ("token-1", "token-3")
+        assert issuer.calls == 3
+        assert broker.profile("catalog", "b").credentials.scope == "three"  # type: ignore[union-attr]
+
+
+def test_a_withdrawn_profile_drops_its_values_and_its_sources_say_so() -> None:
+    issuer = ControlledProvider()
+    with broker_of(CONFIG, issuer) as broker:
+        source = broker.catalog("b")
+        source.get()
+        broker.reload({**CONFIG, "catalogs": {"a": CONFIG["catalogs"]["a"]}})
+        assert broker.status() == []
+        with pytest.raises(ConfigurationError, match="no profile 'b' under catalogs; there are: a"):
+            source.get()
+        with pytest.raises(ConfigurationError, match="no profile 'b'"):
+            broker.catalog("b").get()
+
+
+def test_narrower_limits_hold_for_sources_that_were_made_before() -> None:
+    with broker_of(CONFIG, ControlledProvider()) as broker:
+        wide = broker.catalog("a", scope="two")
+        wide.get()
+        broker.reload(changed("catalogs", "a", "credentials", "scope", to="one"))
+        with pytest.raises(Exception, match="scope 'two' is not among the profile's") as caught:
+            wide.get()
+        assert type(caught.value).__name__ == "AccessDenied"
+
+
+def test_another_principal_gets_credentials_of_its_own() -> None:
+    issuer = ControlledProvider()
+    with broker_of(CONFIG, issuer) as broker:
+        broker.catalog("a").get()
+        broker.reload(changed("principal", to="other"))
+        broker.catalog("a").get()
+        assert [request.principal for request in issuer.requests] == ["svc", "other"]
+
+
+def test_a_profile_whose_subject_is_another_profiles_token_follows_that_one() -> None:
+    exchange = {"mode": "oauth2", "grant_type": "token-exchange", "subject_token": {"profile": "a"}}
+    config = changed("catalogs", "b", "credentials", to=exchange)
+    issuer = ControlledProvider()
+    with broker_of(config, issuer) as broker:
+        source = broker.catalog("b")
+        assert text(source.get()) == "token-1"
+        other = copy.deepcopy(config)
+        other["catalogs"]["a"]["credentials"]["scope"] = "one"
+        broker.reload(other)
+        assert text(source.get()) == "token-2"
+
+
+def test_a_bad_configuration_changes_nothing_and_its_literal_is_in_no_traceback() -> None:
+    issuer = ControlledProvider()
+    with broker_of(CONFIG, issuer) as broker:
+        source = broker.catalog("a")
+        source.get()
+        with pytest.raises(ConfigurationError) as caught:
+            broker.reload(changed("catalogs", "a", "credentials", "client_secret", to="hunter2"))
+        frames = [frame.frame.f_locals for frame in caught.traceback if "/credbroker/" in str(frame.path)]
+        assert "hunter2" not in str(caught.value) + str(frames)
+        source.get()
+        assert issuer.calls == 1
+
+
+def test_what_went_wrong_before_is_forgotten() -> None:
+    clock, issuer = ManualClock(), ControlledProvider()
+    with broker_of(CONFIG, issuer, clock) as broker:
+        issuer.fail_with(IssuerUnavailable("down"))
+        source = broker.catalog("a")
+        for _ in range(3):
+            with pytest.raises(IssuerUnavailable):
+                source.get()
+        assert issuer.calls == 1
+        issuer.fail_with(None)
+        broker.reload(CONFIG)
+        assert text(source.get()) == "token-2"
+
+
+def test_an_issue_that_was_under_way_for_the_old_settings_is_never_held() -> None:
+    issuer = ControlledProvider()
+    with broker_of(CONFIG, issuer) as broker:
+        source = broker.catalog("b")
+        issuer.hold()
+        got: list[str] = []
+        waiting = threading.Thread(target=lambda: got.append(text(source.get())))
+        waiting.start()
+        issuer.wait_for_calls(1)
+        broker.reload(changed("catalogs", "b", "credentials", "scope", to="three"))
+        issuer.release()
+        waiting.join(10)
+        assert got == ["token-2"]
+
+
+def test_many_threads_and_many_reloads_never_serve_what_the_last_configuration_does_not_say() -> None:
+    issuer = ControlledProvider(answer=None)
+    configs = [changed("catalogs", "b", "credentials", "scope", to=scope) for scope in ("one", "three")]
+    seen: list[BaseException] = []
+    with broker_of(configs[0], issuer) as broker:
+        stop = threading.Event()
+
+        def ask() -> None:
+            while not stop.is_set():
+                try:
+                    broker.catalog("b").get()
+                except BaseException as error:
+                    seen.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for number in range(60):
+            broker.reload(configs[number % 2])
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+        assert seen == []
+        # One key is left, of the configuration that came last: a slot of any other would be refreshed for ever.
+        broker.catalog("b").get()
+        keys = {slot.key for slot in broker._brokerage.engine.slots()}
+        assert keys == {broker._brokerage.slot(broker.catalog("b").request).key}
+
+
+def test_files_are_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "platform.yaml"
+    path.write_text(json.dumps({"environment": "local", "catalogs": {"a": {"credentials": {"secret_ref": "one"}}}}))
+    with Broker.from_yaml(path) as broker:
+        before = broker._brokerage.reference
+        path.write_text("catalogs: [")
+        with pytest.raises(ConfigurationError, match=r"platform\.yaml"):
+            broker.reload()
+        assert broker.profile("catalog", "a").credentials.secret_ref.secret_ref == "one"  # type: ignore[union-attr]
+        path.write_text(json.dumps({"environment": "local", "catalogs": {"a": {"credentials": {"secret_ref": "two"}}}}))
+        broker.reload()
+        assert broker.profile("catalog", "a").credentials.secret_ref.secret_ref == "two"  # type: ignore[union-attr]
+        after = broker._brokerage.reference
+        assert after.fingerprint != before.fingerprint
+        assert (after.token, after.paths) == (before.token, before.paths)
+        assert pickle.loads(pickle.dumps(broker))._brokerage is broker._brokerage
+
+
+def test_a_broker_of_no_file_must_be_told_what_to_reload() -> None:
+    with broker_of(CONFIG, ControlledProvider()) as broker, pytest.raises(ConfigurationError, match="made from no file"):
+        broker.reload()
+
+
+def test_a_closed_broker_reloads_nothing() -> None:
+    broker = broker_of(CONFIG, ControlledProvider())
+    broker.close()
+    with pytest.raises(BrokerClosed):
+        broker.reload(CONFIG)
+
+
+def test_the_audit_follows_the_new_configuration(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "credbroker.audit")
+    with broker_of(changed("audit", to={"enabled": False}), ControlledProvider()) as broker:
+        broker.catalog("a").get()
+        assert caplog.records == []
+        broker.reload(changed("audit", to={"enabled": True}))
+        broker.catalog("b").get()
+        assert [json.loads(record.getMessage())["event"] for record in caplog.records] == ["requested", "issued"]
+
+
+def test_a_callback_goes_on_with_the_new_settings_and_ends_with_its_profile() -> None:
+    issuer = ControlledProvider()
+    with broker_of(CONFIG, issuer) as broker:
+        told: list[str] = []
+        source = broker.catalog("b")
+        stop = source.on_refresh(lambda value: told.append(text(value)))
+        source.get()
+        broker.reload(changed("catalogs", "b", "credentials", "scope", to="three"))
+        source.get()
+        assert told == ["token-1", "token-2"]
+        broker.reload({**CONFIG, "catalogs": {}})
+        stop()
+        assert broker.status() == []

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from credbroker import AccessToken, Broker, S3Credentials
+from credbroker.context import Context
+from credbroker.credentials import ADLSCredentials, Credential, GCSCredentials, TableCredentials
+from credbroker.errors import ConfigurationError, IssuerUnavailable
+from credbroker.location import Location
+from credbroker.profile import StorageProfile
+from credbroker.providers import Revocation
+from credbroker.request import CredentialRequest
+from credbroker.runbooks import irrevocable
+from credbroker.testing import ControlledProvider, ManualClock
+
+ROLE = "arn:aws:iam::123456789012:role/Pipe"
+CONFIG: dict[str, Any] = {
+    "environment": "local",
+    "catalogs": {"lake": {"uri": "https://c.example", "credentials": {"mode": "oauth2"}}},
+    "storage": {
+        "lake": {
+            "locations": ["s3://lake/"],
+            "credentials": {"mode": "iam_role", "role_arn": ROLE, "credential_source": "environment"},
+        }
+    },
+}
+END = datetime(2026, 1, 1, 1, tzinfo=UTC)
+
+
+class Revoking(ControlledProvider):
+    """Takes its tokens back, or raises ``refusal``."""
+
+    def __init__(self, refusal: BaseException | None = None) -> None:
+        super().__init__()
+        self.refusal = refusal
+        self.taken_back: list[str] = []
+
+    def revoke(self, value: Credential, request: CredentialRequest, context: Context) -> Revocation:
+        assert isinstance(value, AccessToken)
+        assert context.profile.name == "lake"
+        assert 0 < context.remaining() <= 10
+        if self.refusal is not None:
+            raise self.refusal
+        self.taken_back.append(value.value.get_secret_value())
+        return Revocation(revoked=True, reason="the issuer took it back")
+
+
+def s3(number: int, request: CredentialRequest, context: Context) -> S3Credentials:
+    return S3Credentials(
+        "ASIA", SecretStr("canary-secret"), SecretStr("canary-token"), expires_at=END, locations=request.locations
+    )
+
+
+def broker_of(tokens: ControlledProvider) -> Broker:
+    providers = {"oauth2": tokens, "iam_role": ControlledProvider(answer=s3)}
+    return Broker.from_config(CONFIG, providers=providers, context=Context(clock=ManualClock()))
+
+
+def test_what_the_issuer_takes_back_is_revoked_and_the_rest_is_reported_with_a_runbook() -> None:
+    tokens = Revoking()
+    with broker_of(tokens) as broker:
+        source = broker.catalog("lake")
+        source.get()
+        broker.storage("lake").get()
+        assert broker.revoke("lake") == [
+            {"profile": "lake", "revoked": True, "reason": "the issuer took it back", "runbook": None},
+            {
+                "profile": "lake",
+                "revoked": False,
+                "reason": "an STS session cannot be taken back: it lives until 2026-01-01 01:00:00 UTC",
+                "runbook": (
+                    f"in IAM, revoke the active sessions of {ROLE} (it attaches AWSRevokeOlderSessions: deny all where "
+                    "aws:TokenIssueTime is before now; on SeaweedFS or Ceph take the right from the role), then let the "
+                    "pipelines issue anew"
+                ),
+            },
+        ]
+        assert tokens.taken_back == ["token-1"]
+        assert broker.status() == []
+        assert source.get().value.get_secret_value() == "token-2"
+
+
+def test_where_nothing_is_held_it_says_so_and_what_to_do() -> None:
+    with broker_of(Revoking()) as broker:
+        token, session = broker.revoke("lake")
+        assert token["revoked"] is session["revoked"] is False
+        assert "nothing is held here" in str(token["reason"])
+        assert "disable the client" in str(token["runbook"])
+        assert ROLE in str(session["runbook"])
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (IssuerUnavailable("it is down"), "the issuer could not be asked: it is down"),
+        (ValueError("canary-value"), "the provider failed with ValueError"),
+    ],
+)
+def test_an_issuer_that_cannot_be_asked_is_reported_and_the_value_is_dropped_all_the_same(
+    refusal: BaseException, reason: str
+) -> None:
+    with broker_of(Revoking(refusal)) as broker:
+        broker.catalog("lake").get()
+        entry = broker.revoke("lake")[0]
+        assert (entry["revoked"], entry["reason"]) == (False, reason)
+        assert "disable the client" in str(entry["runbook"])
+        assert broker.status() == []
+
+
+def test_an_unknown_profile_is_an_error() -> None:
+    with broker_of(Revoking()) as broker, pytest.raises(ConfigurationError, match="no profile 'lac'; there are: lake"):
+        broker.revoke("lac")
+
+
+def test_a_revocation_is_on_record(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "credbroker.audit")
+    with broker_of(Revoking()) as broker:
+        fingerprint = broker.catalog("lake").get().fingerprint
+        caplog.clear()
+        broker.revoke("lake")
+        records = [json.loads(record.getMessage()) for record in caplog.records]
+        revoked = next(record for record in records if record["event"] == "revoked")
+        assert (revoked["revoked"], revoked["fingerprint"], revoked["profile"]) == (True, fingerprint, "lake")
+
+
+SECRET = SecretStr("canary-secret")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "runbook"),
+    [
+        (
+            S3Credentials("AKIA", SECRET),
+            "a key pair cannot be taken back: it lives until its owner withdraws it",
+            "deactivate",
+        ),
+        (ADLSCredentials("acme", SECRET, END), "a SAS cannot be taken back: it lives until 2026-01-01 01:00", "--name acme"),
+        (GCSCredentials(SECRET, END), "an access token of Google's", "gcloud iam service-accounts disable"),
+        (
+            TableCredentials(((Location.parse("s3://lake/t"), S3Credentials("A", SECRET, SECRET, expires_at=END)),)),
+            "what a catalog vended lives until 2026-01-01 01:00:00 UTC",
+            "revoke the active sessions of the role that the catalog assumes",
+        ),
+    ],
+)
+def test_every_kind_of_value_has_its_step(value: Credential, reason: str, runbook: str) -> None:
+    outcome = irrevocable(StorageProfile(name="lake"), value)
+    assert not outcome.revoked
+    assert outcome.reason.startswith(reason)
+    assert outcome.runbook is not None
+    assert runbook in outcome.runbook
+    assert "canary" not in str(outcome)
