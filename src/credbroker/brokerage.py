@@ -321,12 +321,6 @@ def _loaded(reference: attachment.Reference) -> Brokerage:
 
 
 def _real_context(platform: Platform) -> Context:
-    from credbroker.config import resolver
-    from credbroker.system.environment import SystemEnvironment
-    from credbroker.system.http import SystemHttp
+    from credbroker.config.world import real_context  # with pydantic, yaml and requests, none of which a handle needs
 
-    environment = SystemEnvironment()
-    network = platform.network
-    http = SystemHttp(proxy=network.proxy, ca_file=network.ca_file, allowed_hosts=network.allowed_hosts)
-    world = Context(clock=SystemClock(), http=http, environment=environment)
-    return Context(http=http, environment=environment, secrets=resolver(platform, world))
+    return real_context(platform)

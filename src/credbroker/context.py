@@ -74,8 +74,9 @@ class Connection:
 class Http(Protocol):
     """Sends a request to an issuer: no redirect followed, no ambient proxy, one total deadline.
 
-    ``send`` raises ``IssuerUnavailable`` (no answer in time), ``MalformedResponse`` (a redirect, over 1 MiB) or
-    ``ConfigurationError`` (a host or scheme that the configuration does not allow).
+    ``send`` raises ``IssuerUnavailable`` (no answer in time), ``MalformedResponse`` (a redirect, over 1 MiB),
+    ``ConfigurationError`` (a host or scheme that the configuration does not allow, a client certificate that is none) or
+    ``IssueDenied`` (the client certificate is refused in the handshake).
     """
 
     def send(

@@ -13,7 +13,7 @@ from credbroker.request import Access, CredentialRequest
 
 def check_grant(request: CredentialRequest, profile: Profile, value: Credential) -> None:
     """Refuse a grant that is stated and wider than the request: an issuer that widens cannot be trusted to narrow."""
-    if not hasattr(value, "fingerprint") or not hasattr(value, "expires_at"):
+    if not isinstance(value, Credential):
         raise MalformedResponse(f"the provider returned {type(value).__name__}, which is no credential")
     if isinstance(value, AccessToken):
         scopes = limits.asked_scopes(request, profile)

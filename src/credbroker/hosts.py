@@ -1,8 +1,13 @@
-"""Names of hosts, judged by their text alone: nothing is looked up."""
+"""Names of hosts, and URLs that secrets may be sent to, judged by their text alone: nothing is looked up."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+# Blanks are cut out of a URL without a word, backslashes read as slashes by some, and other letters turned into ASCII ones:
+# the host that is checked would not be the host that is asked.
+_NO_URL = re.compile(r"[^!-~]|\\")
 
 
 def is_loopback(host: str) -> bool:
@@ -30,3 +35,29 @@ def host_matches(host: str, patterns: Sequence[str]) -> bool:
         if wanted.startswith("*.") and name.endswith(wanted[1:]) and name != wanted[1:]:
             return True
     return False
+
+
+def url_fault(url: str, *, query: bool = False, plain: bool = False) -> str | None:
+    """What keeps a secret from being sent to ``url``, as a text that follows a field's name; None: nothing does.
+
+    It must be https, or http to loopback (``plain``: to any host). ``query``: it may have one.
+    """
+    if _NO_URL.search(url):
+        return "has a blank, a backslash or a letter beyond ASCII, which no URL has"
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is no URL: look at its host and port"
+    faults = (
+        ("@" in parts.netloc, "carries userinfo: leave it out, and name a secret by a secret_ref"),
+        (parts.scheme not in ("https", "http") or not host, "must be an https:// URL"),
+        ("#" in url or ("?" in url and not query), "has a query or fragment ('?' or '#'): leave it out"),
+        (
+            parts.scheme == "http" and not (plain or is_loopback(host or "")),
+            "is plain http to another host, which would show the secret on the way: use https",
+        ),
+    )
+    return next((text for wrong, text in faults if wrong), None)

@@ -10,8 +10,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from tests.servers import aws as awses
 from tests.servers import azurite as azurites
 from tests.servers import ceph as cephs
+from tests.servers.entra import Entra
+from tests.servers.google import Google
+from tests.servers.oidc import provider as oidc_providers
+from tests.servers.openbao import OpenBao
+from tests.servers.postgres import Postgres
 from tests.servers.store import ANSWERS, Answers, Store, owned, platform
 
 from credbroker import Broker
@@ -104,3 +110,72 @@ def free_port() -> Callable[[], int]:
             return port
 
     return find
+
+
+@pytest.fixture(scope="session")
+def _oidc_provider() -> Iterator[oidc_providers.OidcProvider]:
+    if not oidc_providers.installed():
+        # In CI it must be there; elsewhere a machine without node still runs all the other tests.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"oidc-provider is not installed: {oidc_providers.INSTALL}")
+    with oidc_providers.OidcProvider() as server:
+        yield server
+
+
+@pytest.fixture
+def oidc(_oidc_provider: oidc_providers.OidcProvider) -> oidc_providers.OidcProvider:
+    """A certified OAuth2 server with a client for each way to authenticate. Shared, and as new for each test."""
+    _oidc_provider.reset()
+    return _oidc_provider
+
+
+@pytest.fixture(scope="session")
+def _aws() -> Iterator[awses.Aws]:
+    if not awses.installed():
+        # In CI it must be there; elsewhere a machine without it still runs all the other tests.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"moto is not installed: {awses.INSTALL}")
+    with awses.Aws() as server:
+        yield server
+
+
+@pytest.fixture
+def moto_aws(_aws: awses.Aws, monkeypatch: pytest.MonkeyPatch) -> awses.Aws:
+    """AWS as moto plays it; its owner is the base identity. Shared: name what you keep there after your test."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", _aws.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", _aws.secret_key)
+    _aws.calls.clear()
+    return _aws
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL that asks every login for its password. Shared."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _openbao(postgres: Postgres) -> Iterator[OpenBao]:
+    with OpenBao() as server:
+        server.lend(postgres, "reports")
+        yield server
+
+
+@pytest.fixture
+def openbao(_openbao: OpenBao) -> OpenBao:
+    """OpenBao with KV, every login, and leases of ``reports`` in ``postgres``. Shared: name your secrets after your test."""
+    _openbao.seen.clear()
+    return _openbao
+
+
+@pytest.fixture
+def google() -> Iterator[Google]:
+    """A project of Google Cloud, made: each request is checked as Google documents it."""
+    with Google() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def entra() -> Iterator[Entra]:
+    """A tenant of Microsoft Entra with a Key Vault, made: each request is checked as Microsoft documents it."""
+    with Entra() as cloud:
+        yield cloud

@@ -9,13 +9,11 @@ import io
 import json
 import logging
 import pickle
-import traceback
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
 import pytest
@@ -30,10 +28,8 @@ from credbroker.system import log_filter
 from credbroker.system.environment import SystemEnvironment
 from credbroker.testing import FakeHttp, ManualClock
 from credbroker.vending.adls import DelegationKey
+from tests.security.canary import NOW, SECRET, TOKEN, answered, assert_clean, everything_about, locals_of
 
-SECRET = "canary+/0b5e7c%3A-client"
-TOKEN = "canary-7d1f.token.0a2b"
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG: dict[str, Any] = {
     "environment": "local",
     "principal": "svc",
@@ -53,53 +49,12 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def codings(secret: str) -> set[str]:
-    raw = secret.encode()
-    return {
-        secret,
-        secret[::-1],
-        base64.b64encode(raw).decode().rstrip("="),
-        base64.urlsafe_b64encode(raw).decode().rstrip("="),
-        raw.hex(),
-        urllib.parse.quote(secret, safe=""),
-        urllib.parse.quote_plus(secret),
-        json.dumps(secret)[1:-1],
-    }
-
-
-CODINGS = codings(SECRET) | codings(TOKEN) | codings(f"pipeline:{SECRET}")
-
-
-def assert_clean(text: str) -> None:
-    for coding in CODINGS:
-        assert coding not in text
-
-
 class Secrets:
     def resolve(self, reference: SecretReference) -> SecretStr:
         return SecretStr({"pipeline": SECRET, "keys": f"AKIAEXAMPLE:{SECRET}:{TOKEN}"}[reference.secret_ref])
 
 
-def answered(status: int, body: bytes, **headers: str) -> HttpResponse:
-    return HttpResponse(status, headers, body, NOW, NOW)
-
-
 GOOD = answered(200, json.dumps({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600}).encode())
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """Everything that any logger says, at DEBUG, formatted with its traceback."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 def broker_with(
@@ -108,33 +63,6 @@ def broker_with(
     clock = ManualClock(NOW)
     context = Context(clock=clock, http=FakeHttp(*answers), secrets=Secrets(), environment=SystemEnvironment())
     return Broker.from_config(CONFIG, context=context), clock
-
-
-def locals_of(trace: TracebackType | None) -> str:
-    """What an error tracker would send: the locals of each frame of the traceback, in the package's own code."""
-    shown = []
-    while trace is not None:
-        frame: FrameType = trace.tb_frame
-        if "credbroker" in frame.f_code.co_filename and "test" not in Path(frame.f_code.co_filename).name:
-            shown.append(repr(frame.f_locals))
-        trace = trace.tb_next
-    return "\n".join(shown)
-
-
-def everything_about(error: BaseException) -> str:
-    texts = [
-        "".join(traceback.format_exception(error)),
-        repr(error),
-        str(error),
-        repr(vars(error)),
-        locals_of(error.__traceback__),
-    ]
-    try:
-        texts.append(repr(pickle.dumps(error)))
-    except (TypeError, pickle.PicklingError):
-        texts.append("")
-    texts.extend(everything_about(linked) for linked in (error.__cause__, error.__context__) if linked is not None)
-    return "\n".join(texts)
 
 
 def test_what_is_held_shows_nowhere(logged: io.StringIO) -> None:

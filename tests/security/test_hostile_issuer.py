@@ -11,7 +11,6 @@ from types import TracebackType
 
 import pytest
 from pydantic import SecretStr
-from tests.servers.hostile import HostileServer, Pieces, Script, answer, hanging, pouring, saying, trickling
 
 from credbroker import Broker
 from credbroker.context import Context
@@ -24,6 +23,7 @@ from credbroker.secrets.reference import SecretReference
 from credbroker.system.clock import SystemClock, elapsed
 from credbroker.system.http import SystemHttp
 from credbroker.testing import ManualClock
+from tests.servers.hostile import HostileServer, Pieces, Script, answer, hanging, pouring, saying, trickling
 
 SECRET = "canary-of-the-client"
 TOKEN = "canary-of-the-issuer"

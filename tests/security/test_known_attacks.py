@@ -17,9 +17,6 @@ from typing import Any, TypeVar
 import pytest
 from azure.storage.blob import UserDelegationKey
 from pydantic import SecretStr
-from tests.oracles import sas
-from tests.oracles.cel import allows as google_allows
-from tests.oracles.iam import allowed, may, may_list
 
 from credbroker import Broker, TableCredentials
 from credbroker.context import Context, HttpRequest, HttpResponse
@@ -27,6 +24,9 @@ from credbroker.errors import AccessDenied, ConfigurationError, CredbrokerError,
 from credbroker.location import Location
 from credbroker.testing import ControlledProvider, FakeHttp, ManualClock
 from credbroker.vending.adls import DelegationKey, sign
+from tests.oracles import sas
+from tests.oracles.cel import allows as google_allows
+from tests.oracles.iam import allowed, may, may_list
 
 PUBLISHED = {
     "CVE-2026-42809",  # apache/polaris: a staged table's location was vended for before it was checked

@@ -24,7 +24,7 @@ from tests.servers.certificates import server_context
 ACCOUNT = "devstoreaccount1"
 OBJECT_ID = "11059fcc-5514-4800-b5f8-49808b9cfab6"
 TENANT_ID = "ab1f708d-50f6-404c-a006-d71b2ac7a606"
-INSTALL = "npm install --prefix .servers azurite@3.35.0"
+INSTALL = "run .ci/servers"
 
 # Read when this file is imported: a test's environment has none of our variables.
 _SERVERS = Path(os.environ.get("CREDBROKER_TEST_SERVERS") or Path(__file__).resolve().parents[2] / ".servers")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from credbroker.hosts import host_matches, is_loopback
+from credbroker.hosts import host_matches, is_loopback, url_fault
 
 PATTERNS = ("polaris.internal", "*.amazonaws.com")
 
@@ -34,3 +34,41 @@ def test_this_machine_is_known_by_its_text(host: str) -> None:
 @pytest.mark.parametrize("host", ["localhost.evil.example", "127.0.0.1.nip.io", "10.0.0.1", "2130706433", "127.1", ""])
 def test_any_other_name_may_be_another_machine(host: str) -> None:
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://kms.internal", "https://kms.internal:8443/path/", "http://127.0.0.1:5000", "http://localhost", "http://[::1]"],
+)
+def test_secrets_go_over_https_or_to_this_machine(url: str) -> None:
+    assert url_fault(url) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("http://kms.internal", "plain http"),
+        ("http://127.0.0.1.evil.example", "plain http"),
+        ("https://user:canary@kms.internal", "userinfo"),
+        ("https://kms.internal?x=canary", "query"),
+        ("https://kms.internal/#canary", "fragment"),
+        ("https://kms.internal\\@evil", "backslash"),
+        ("https://kms.\tinternal", "blank"),
+        ("https://kms.internal:port", "port"),
+        ("https://[::1", "no URL"),
+        ("ftp://kms.internal", "https://"),
+        ("kms.internal", "https://"),
+        ("https://", "https://"),
+    ],
+)
+def test_any_other_url_is_refused_and_not_repeated(url: str, fault: str) -> None:
+    said = url_fault(url)
+    assert said is not None
+    assert fault in said
+    assert "canary" not in said
+
+
+def test_a_query_and_plain_http_pass_only_where_they_may() -> None:
+    assert url_fault("https://issuer.internal/token?tenant=a", query=True) is None
+    assert url_fault("http://issuer.internal/token", plain=True) is None
+    assert url_fault("http://issuer.internal/#x", query=True, plain=True) is not None

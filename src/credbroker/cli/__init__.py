@@ -15,10 +15,12 @@ from credbroker.cli.demo import COMMAND as DEMO
 from credbroker.cli.doctor import COMMAND as DOCTOR
 from credbroker.cli.exit_codes import ExitCode, exit_code_of
 from credbroker.cli.explain import COMMAND as EXPLAIN
+from credbroker.cli.scan import COMMAND as SCAN
 from credbroker.cli.terminal import shown
+from credbroker.cli.validate import COMMAND as VALIDATE
 from credbroker.errors import CredbrokerError
 
-COMMANDS: tuple[Command, ...] = (EXPLAIN, DOCTOR, DEMO)
+COMMANDS: tuple[Command, ...] = (EXPLAIN, DOCTOR, VALIDATE, SCAN, DEMO)
 
 _DISTRIBUTION = "credbroker-data"
 

@@ -6,7 +6,7 @@ what the text is long. Where the text is no YAML, what comes from there on is le
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass, field
 
 import yaml
@@ -15,6 +15,8 @@ from credbroker.config.tree import MAX_DEPTH, Path
 
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NO_NAME = ""
+_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")
+_BREAK = re.compile("\r\n|[\r\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +48,23 @@ class _Level:
 class Fields:
     """What stands in a YAML text.
 
-    ``found`` are its fields and keys. ``rest`` are the lines of the text, with everything blank that is a field or a key: what is
-    left are comments, anchors and tags. ``broken_from`` is the line from which on the text is no YAML (or nested too deep), so
+    ``found`` are its fields and keys. ``rest`` are the lines of the text, blank where a field or a key stands: what is left
+    are comments, anchors and tags. ``broken_from`` is the line from which on the text is no YAML (or nested too deep), so
     that its lines in ``rest`` are whole and nothing of them is in ``found``; None where all is well.
     """
 
     def __init__(self, text: str) -> None:
         self.found: list[Field] = []
         self.broken_from: int | None = None
-        self._text = text
+        # All that YAML 1.1 (section 4.2) breaks lines at, as one, so that the parser counts lines as we do.
+        self._text = _BREAK.sub("\n", text)
         self._spans: list[tuple[int, int]] = []
         self._levels: list[_Level] = []
         self._document = 0
         try:
-            for event in yaml.parse(text, Loader=_LOADER):
+            for event in yaml.parse(self._text, Loader=_LOADER):
                 self._take(event)
-        except (yaml.YAMLError, RecursionError, _TooDeepError):
+        except (yaml.YAMLError, _TooDeepError):
             self._give_up()
         self.rest = self._blanked().split("\n")
 
@@ -99,7 +102,11 @@ class Fields:
     def _span(self, event: yaml.ScalarEvent) -> tuple[int, int]:
         start, end = (event.start_mark.index, event.end_mark.index) if event.start_mark and event.end_mark else (0, 0)
         if event.style in ("|", ">"):  # behind the indicator there may be a comment
-            start = min(end, self._text.find("\n", start) % (len(self._text) + 1))
+            line_end = self._text.find("\n", start)
+            start = end if line_end < 0 else min(end, line_end)
+        elif event.anchor is not None or event.tag is not None:  # their place is that of the scalar
+            properties = _PROPERTIES.match(self._text, start)
+            start = start if properties is None else min(end, properties.end())
         return start, end
 
     def _advance(self, text: str, line: int) -> None:
@@ -144,8 +151,3 @@ def _line(event: yaml.Event) -> int:
 def key_of(path: Path) -> str:
     """The name that a field stands under: of an item, that of its list."""
     return next((step for step in reversed(path) if isinstance(step, str)), _NO_NAME)
-
-
-def lines_of(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text that are not blank, with their numbers from 1."""
-    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())

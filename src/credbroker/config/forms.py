@@ -59,7 +59,7 @@ def is_secret_key(key: str) -> bool:
 
 def has_url_password(literal: str) -> bool:
     """Whether a URL in the text has a password."""
-    return any(_has_password(rest) for rest in literal.split("://")[1:])
+    return any(_has_password(rest) for rest in literal.split("://")[1:] if "@" in rest)
 
 
 def has_secret_setting(literal: str) -> bool:

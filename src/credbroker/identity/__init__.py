@@ -1,1 +1,1 @@
-"""Who we are towards a cloud: the base identity as the configuration names it, and the calls that it signs. One file a cloud."""
+"""Who we are towards a cloud: the base identity that the configuration names, and the calls that it signs."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from credbroker.context import Context
 from credbroker.credentials import Credential
-from credbroker.errors import ConfigurationError
+from credbroker.errors import ConfigurationError, CredbrokerError
 from credbroker.location import Location
 from credbroker.profile import Profile
 from credbroker.request import Access, CredentialRequest
@@ -83,13 +83,39 @@ def load(mode: str, plugins: tuple[str, ...] = ()) -> Provider:
     (entry,) = distinct.values()
     try:
         provider: Provider = entry.load()()
-    except ConfigurationError:
-        raise  # its own word on what it lacks
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold anything
+        failure = None if callable(getattr(provider, "issue", None)) else f"is {type(provider).__name__}, without issue()"
+    except ConfigurationError as error:
+        raise error.fresh() from None  # its own word on what it lacks
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold anything
         raise ConfigurationError(
             f"mode {mode!r} could not be loaded: its provider {entry.value!r} raised {type(error).__name__}"
         ) from None
+    if failure is not None:
+        raise ConfigurationError(f"mode {mode!r} could not be loaded: its provider {entry.value!r} {failure}")
     return provider
+
+
+def planned(provider: Provider, request: CredentialRequest, profile: Profile) -> Grant | None:
+    """What ``provider`` plans; None where it has no ``plan``, or does not say. Raises ``CredbrokerError`` and nothing else.
+
+    A plug-in's ``plan`` runs in the caller's own thread, whose code expects credbroker's errors.
+    """
+    plan = getattr(provider, "plan", None)
+    if plan is None:
+        return None
+    try:
+        grant = plan(request, profile)
+    except (CredbrokerError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold anything
+        failure = f"failed with {type(error).__name__} when it was asked what it would grant"
+    else:
+        if grant is None or isinstance(grant, Grant):
+            return grant
+        failure = f"answered with {type(grant).__name__} instead of a Grant when it was asked what it would grant"
+    raise ConfigurationError(f"the provider {type(provider).__name__} {failure}", profile=profile.name)
 
 
 def _absent(mode: str) -> str:

@@ -25,6 +25,7 @@ from credbroker.providers._iceberg_rest import (
 from credbroker.providers._stored import from_storage
 from credbroker.providers._vended import value_of
 from credbroker.providers.backing import bounds, check_within
+from credbroker.providers.realm import realm_header
 from credbroker.providers.requirements import check_profile, check_url, misconfigured, resolved_url, settings
 from credbroker.request import CredentialRequest
 from credbroker.wire import iceberg
@@ -137,7 +138,7 @@ class _Calls:
         headers = {"Accept": "application/json", "Authorization": self._held().authorization_header()}
         if self.delegated:
             headers["X-Iceberg-Access-Delegation"] = "vended-credentials"
-        return self.context.send(HttpRequest("GET", url, headers))
+        return self.context.send(HttpRequest("GET", url, headers | realm_header(self.context.profile)))
 
     def _held(self) -> AccessToken:
         if self._token is None:
@@ -174,6 +175,7 @@ def _checked(profile: Profile) -> CatalogProfile:
             profile, "access_delegation", "'remote-signing' is not supported by this version yet: use 'vended-credentials'"
         )
     settings(profile)
+    realm_header(profile)
     if profile.uri is None:
         raise misconfigured(profile, "uri", "is missing: the catalog is asked there")
     for storage in profile.storage:

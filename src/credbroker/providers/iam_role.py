@@ -12,14 +12,12 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-from pydantic import SecretStr
 
 from credbroker.context import Context
 from credbroker.credentials import S3Credentials
-from credbroker.errors import ConfigurationError, CredentialUnavailable
+from credbroker.errors import ConfigurationError
+from credbroker.identity.aws import REGION, base_keys, partition_of, regional_endpoint, source_fault
 from credbroker.profile import CredentialSettings, Profile, StorageProfile
 from credbroker.providers import Grant
 from credbroker.providers.requirements import check_profile, check_url, misconfigured, need, resolved_url, settings
@@ -27,23 +25,15 @@ from credbroker.request import Access, CredentialRequest
 from credbroker.vending.s3 import compact, session_policy
 from credbroker.wire.expiry import corrected
 
-if TYPE_CHECKING:
-    from credbroker.providers._sts import Keys
-
 # AWS STS API reference, AssumeRole: the patterns of RoleArn, ExternalId and RoleSessionName; its \w is ASCII. The account
 # may be missing where the STS is not AWS's own: Ceph has roles of no tenant.
 _ROLE_ARN = re.compile(r"arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12})?:role/(?:[!-.0-~]+/)*[A-Za-z0-9_+=,.@-]{1,64}")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
 _NOT_IN_SESSION_NAME = re.compile(r"[^A-Za-z0-9_+=,.@-]+")
-_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}")
 _LONGEST_ARN = 2048
 _SHORTEST, _LONGEST = timedelta(seconds=900), timedelta(seconds=43200)
-# AWS IAM user guide, "Managing AWS STS in an AWS Region": host suffix and regions of each partition.
-_SUFFIX = {"aws": "amazonaws.com", "aws-cn": "amazonaws.com.cn", "aws-us-gov": "amazonaws.com"}
-_REGIONS_OF = {"aws-cn": "cn-", "aws-us-gov": "us-gov-"}
 _AWS_STS = re.compile(r"sts(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 _DEFAULT_REGION = "us-east-1"
-_LATER_SOURCES = ("web_identity", "pod_identity", "container", "imds", "default_chain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +82,8 @@ class IamRoleProvider:
         }
         if role.external_id is not None:
             parameters["ExternalId"] = role.external_id
-        message = _sts.assume_role(parameters, _base_identity(context), endpoint=role.endpoint, region=role.signing_region)
+        signer = base_keys(settings(profile).credential_source, context)
+        message = _sts.assume_role(parameters, signer, endpoint=role.endpoint, region=role.signing_region)
         response = context.send(message)
         keys, ends = _sts.assumed(
             response, parameters, host=urlsplit(role.endpoint).hostname or "its endpoint", asked=request.locations
@@ -156,7 +147,9 @@ def _checked(profile: Profile) -> tuple[StorageProfile, _Role]:
     if profile.type != "s3":
         raise misconfigured(profile, "type", f"is {profile.type!r}: mode iam_role has keys for s3 only")
     need(profile, "role_arn")
-    _check_source(profile, block)
+    fault = source_fault(block.credential_source)
+    if fault is not None:
+        raise misconfigured(profile, "credentials.credential_source", fault)
     arn = block.role_arn or ""
     found = _ROLE_ARN.fullmatch(arn)
     if found is None or len(arn) > _LONGEST_ARN or (found.group(2) is None and block.sts_endpoint is None):
@@ -177,22 +170,10 @@ def _checked(profile: Profile) -> tuple[StorageProfile, _Role]:
     )
 
 
-def _check_source(profile: Profile, block: CredentialSettings) -> None:
-    source = block.credential_source
-    if source is None:
-        raise misconfigured(profile, "credentials.credential_source", "is missing: name the base identity, 'environment'")
-    if source in _LATER_SOURCES:
-        raise misconfigured(
-            profile, "credentials.credential_source", f"{source!r} is not supported by this version yet: use 'environment'"
-        )
-    if source != "environment":
-        raise misconfigured(profile, "credentials.credential_source", "is not known: use 'environment'")
-
-
 def _sts_endpoint(profile: Profile, block: CredentialSettings, partition: str) -> tuple[str, str]:
     """Where the call goes, and the region that its signature names."""
     region = profile.region
-    if region is not None and not _REGION.fullmatch(region) and block.sts_endpoint is None:
+    if region is not None and not REGION.fullmatch(region) and block.sts_endpoint is None:
         raise misconfigured(profile, "region", "is no AWS region: it becomes part of the STS host's name")
     if block.sts_endpoint is not None:
         check_url(profile, "credentials.sts_endpoint", block.sts_endpoint)
@@ -203,23 +184,6 @@ def _sts_endpoint(profile: Profile, block: CredentialSettings, partition: str) -
         return block.sts_endpoint, of_host.group(1) if of_host else region or _DEFAULT_REGION
     if region is None:
         raise misconfigured(profile, "region", "is missing: the regional STS endpoint is chosen by it (or set sts_endpoint)")
-    expected = _REGIONS_OF.get(partition)
-    if (expected and not region.startswith(expected)) or (not expected and region.startswith(tuple(_REGIONS_OF.values()))):
+    if partition_of(region) != partition:
         raise misconfigured(profile, "region", f"is not in the role's partition {partition!r}")
-    return f"https://sts.{region}.{_SUFFIX[partition]}/", region
-
-
-def _base_identity(context: Context) -> Keys:
-    """The keys of the AWS_* variables, read at each issue: a rotated pair counts at once."""
-    from credbroker.providers._sts import Keys
-
-    variable = context.environment.variable
-    key_id, secret, token = (variable(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
-    if not key_id or not secret:
-        absent = " and ".join(
-            name for name, value in (("AWS_ACCESS_KEY_ID", key_id), ("AWS_SECRET_ACCESS_KEY", secret)) if not value
-        )
-        raise CredentialUnavailable(
-            f"credential_source: environment finds no {absent}: set the base identity's keys", profile=context.profile.name
-        )
-    return Keys(key_id, SecretStr(secret), SecretStr(token) if token else None)
+    return regional_endpoint("sts", region), region

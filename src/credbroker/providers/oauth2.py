@@ -1,68 +1,46 @@
-"""Mode ``oauth2``: bearer tokens from a token endpoint by the client credentials grant (RFC 6749 section 4.4).
+"""Mode ``oauth2``: bearer tokens by client credentials (RFC 6749 section 4.4) or by token exchange (RFC 8693).
 
-The form is our own: it takes any parameter, encodes the Basic header as the RFC has it (or raw, as Polaris wants it), and
-records nothing that a later call could replay.
+The form is our own: it takes any parameter, several of one name, encodes the Basic header as the RFC has it (or raw, as
+Polaris wants it), and records nothing that a later call could replay.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from functools import partial
-from urllib.parse import quote_plus, urlencode, urlsplit
+from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
-from credbroker.context import Context, HttpRequest, HttpResponse
-from credbroker.credentials import AccessToken
-from credbroker.errors import (
-    ConfigurationError,
-    CredbrokerError,
-    IssueDenied,
-    IssuerUnavailable,
-    MalformedResponse,
-    SecretNotFound,
-)
-from credbroker.profile import CatalogProfile, CredentialSettings, Profile
-from credbroker.providers import Grant
-from credbroker.providers.requirements import IN_PRODUCTION, check_url, misconfigured, need, settings
+from credbroker.context import Context, HttpResponse
+from credbroker.credentials import AccessToken, Credential
+from credbroker.errors import ConfigurationError, IssuerUnavailable, MalformedResponse
+from credbroker.limits import asked_scopes
+from credbroker.profile import CredentialSettings, Profile
+from credbroker.providers import Grant, Revocation
+from credbroker.providers._client_auth import MUTUAL_TLS, Client, Fields, check_client, refuses_client
+from credbroker.providers._discovery import audience, configured_endpoint, discovered, token_endpoint
+from credbroker.providers._subject_token import Subject, subject
+from credbroker.providers._token_refusal import refused
+from credbroker.providers._token_request import check_form, exchanges, form
+from credbroker.providers.realm import realm_header
+from credbroker.providers.requirements import IN_PRODUCTION, check_url, misconfigured, settings
 from credbroker.request import CredentialRequest
-from credbroker.secrets.reference import SecretReference
 from credbroker.wire.expiry import corrected, retry_after
-from credbroker.wire.token import is_json_object, parse_error, parse_token_response
+from credbroker.wire.token import parse_error, parse_token_response
 
 _ALL_ROLES = "PRINCIPAL_ROLE:ALL"
-_METHODS = ("client_secret_basic", "client_secret_post")
-_CLIENT = "check client_id and the secret it names, and whether this client may use the client_credentials grant"
-# Whether the grant was refused, and what to do. What is not listed was refused for the request's form.
-_REFUSALS = {
-    "invalid_client": (
-        False,
-        "check client_id and the secret; if that has special characters, try basic_encoding: raw, or client_secret_post",
-    ),
-    "unauthorized_client": (False, _CLIENT),
-    "access_denied": (True, "the issuer's policy withholds the token from this client"),
-    "invalid_grant": (True, "the issuer does not honour this grant any more"),
-    "invalid_scope": (False, "check credentials.scope and scopes; Polaris wants PRINCIPAL_ROLE:<name>"),
-    "invalid_target": (False, "the issuer does not know this audience"),
-    "unsupported_grant_type": (False, "the issuer must allow the client_credentials grant"),
-}
-_BUSY = ("server_error", "temporarily_unavailable")
 
 
 class OAuth2Provider:
-    """Issues an ``AccessToken`` for a catalog or for compute."""
+    """Issues an ``AccessToken`` for a catalog or for compute, and has it revoked."""
 
     def plan(self, request: CredentialRequest, profile: Profile) -> Grant:
         """See ``Provider.plan``. A token has no policy; what it allows is the scope's to say."""
         block = settings(profile)
         if profile.kind not in ("catalog", "compute"):
             raise misconfigured(profile, "credentials.mode", "is oauth2, which issues tokens: use iam_role or static here")
-        need(profile, "client_id", "client_secret")
-        if block.token_endpoint_auth_method not in _METHODS:
-            raise misconfigured(profile, "credentials.token_endpoint_auth_method", f"must be one of {', '.join(_METHODS)}")
-        field, url = _configured_url(profile)
-        if isinstance(url, str):
-            check_url(profile, field, url)
+        check_client(profile, may_be_nobody=exchanges(block))
+        check_form(profile)
+        realm_header(profile)
+        _check_urls(profile, block)
         if profile.production:
             _refuse_all_roles(request, profile, block)
         return Grant()
@@ -70,50 +48,69 @@ class OAuth2Provider:
     def issue(self, request: CredentialRequest, context: Context) -> AccessToken:
         """See ``Provider.issue``.
 
-        A client that the issuer does not accept is presented once more, if there is another secret to present: the one
-        that stands in its place by now, or the ``next`` one of a rotation.
+        The endpoint is ``token_url``; without it what the ``issuer`` names, which is a round trip more; else the catalog's
+        own. A client that the issuer does not accept is presented once more, if there is another secret to present: the one
+        that stands in its place by now, or the ``next`` one of a rotation. Another profile's token that it refuses to
+        exchange is invalidated, and the new one tried once.
 
         Raises ``SecretNotFound``, ``IssueDenied``, ``IssuerUnavailable``, ``MalformedResponse``, ``InsufficientLifetime``.
         """
         profile = context.profile
         self.plan(request, profile)
         block = settings(profile)
-        url = _token_url(profile, context)
-        secret = context.secrets.resolve(_reference(block))
-        response = context.send(_form(request, block, url, _client_id(block, context), secret))
-        if _refuses_client(response):
-            other = _other_secret(_reference(block), secret, context)
-            if other is not None:
-                response = context.send(_form(request, block, url, _client_id(block, context), other))
+        url = token_endpoint(context)
+        client = Client(context, audience(context, url))
+        exchanged = subject(request, context) if exchanges(block) else None
+        response = client.post(url, form(request, block, exchanged), realm_header(profile))
+        if exchanged is not None and _renewable(exchanged, response, context):
+            exchanged = subject(request, context)
+            response = client.post(url, form(request, block, exchanged), realm_header(profile))
         if not 200 <= response.status < 300:
-            raise _refused(response, urlsplit(url).hostname or "the issuer")
-        return parse_token_response(
+            raise refused(response, _host(url), block)
+        token = parse_token_response(
             response.body,
             sent=response.sent,
             default_ttl=block.default_ttl,
             correct=partial(
                 corrected, date_header=response.headers.get("date"), sent=response.sent, received=response.received
             ),
+            exchanged=exchanged is not None,
         )
+        _check_not_widened(token, exchanged, request, profile)
+        return token
+
+    def revoke(self, value: Credential, request: CredentialRequest, context: Context) -> Revocation:
+        """Have the issuer take the token back (RFC 7009), at ``revocation_url``, else where the ``issuer`` says.
+
+        A token that the server cannot take back, and a server that takes none, are no error: ``revoked`` is false then, with
+        what a human does instead. Raises ``IssuerUnavailable`` and whatever authenticating to the issuer raises.
+        """
+        profile = context.profile
+        self.plan(request, profile)
+        block = settings(profile)
+        if not isinstance(value, AccessToken):
+            raise ConfigurationError("only an access token is revoked by RFC 7009", profile=profile.name)
+        url = block.revocation_url
+        if url is None and block.issuer:
+            url = discovered("revocation_endpoint", context)
+        if url is None:
+            return _not_revoked(value, "no revocation endpoint is known (credentials.revocation_url)")
+        fields: Fields = [("token", value.value), ("token_type_hint", "access_token")]
+        client = Client(context, block.issuer or token_endpoint(context))
+        response = client.post(url, fields, realm_header(profile))
+        return _revocation(value, response, _host(url))
 
 
-def _configured_url(profile: Profile) -> tuple[str, str | SecretReference]:
-    """The field that decides where the token endpoint is, and what it says."""
-    block = settings(profile)
-    if block.token_url:
-        return "credentials.token_url", block.token_url
-    if isinstance(profile, CatalogProfile) and profile.uri:
-        return "uri", profile.uri
-    raise misconfigured(profile, "credentials.token_url", "is missing: mode 'oauth2' needs it")
-
-
-def _token_url(profile: Profile, context: Context) -> str:
-    field, url = _configured_url(profile)
-    if isinstance(url, SecretReference):
-        url = context.secrets.resolve(url).get_secret_value()
-        check_url(profile, field, url)
-    # The catalog's own endpoint, as the Iceberg REST specification had it and Polaris has it.
-    return url if field == "credentials.token_url" else f"{url.rstrip('/')}/v1/oauth/tokens"
+def _check_urls(profile: Profile, block: CredentialSettings) -> None:
+    field, url = configured_endpoint(profile)
+    stated = {field: url, "credentials.issuer": block.issuer, "credentials.revocation_url": block.revocation_url}
+    for name, text in stated.items():
+        if not isinstance(text, str):
+            continue
+        check_url(profile, name, text)
+        if block.token_endpoint_auth_method in MUTUAL_TLS and text.lower().startswith("http:"):
+            fault = "is plain http, which presents no client certificate: use https, or another token_endpoint_auth_method"
+            raise misconfigured(profile, name, fault)
 
 
 def _refuse_all_roles(request: CredentialRequest, profile: Profile, block: CredentialSettings) -> None:
@@ -126,85 +123,46 @@ def _refuse_all_roles(request: CredentialRequest, profile: Profile, block: Crede
         raise ConfigurationError(f"scope {_ALL_ROLES} is refused {IN_PRODUCTION}: name the one role", profile=profile.name)
 
 
-def _reference(block: CredentialSettings) -> SecretReference:
-    if block.client_secret is None:  # plan() has seen to it
-        raise ConfigurationError("credentials.client_secret is missing")
-    return block.client_secret
-
-
-def _client_id(block: CredentialSettings, context: Context) -> SecretStr:
-    stated = block.client_id
-    client_id = context.secrets.resolve(stated) if isinstance(stated, SecretReference) else SecretStr(stated or "")
-    if block.basic_encoding == "raw" and ":" in client_id.get_secret_value():
-        # RFC 7617 section 2: the issuer would split there, and take the rest for the secret.
-        raise misconfigured(context.profile, "credentials.client_id", "has a ':', which basic_encoding: raw cannot carry")
-    return client_id
-
-
-def _other_secret(reference: SecretReference, tried: SecretStr, context: Context) -> SecretStr | None:
-    """Another secret than the one that was tried; the same one again could only lock the client out."""
-    for candidate in (reference, reference.successor):
-        if candidate is None:
-            continue
-        try:
-            found = context.secrets.resolve(candidate)
-        except SecretNotFound:
-            continue
-        if found != tried:
-            return found
-    return None
-
-
-def _form(
-    request: CredentialRequest, block: CredentialSettings, url: str, client_id: SecretStr, secret: SecretStr
-) -> HttpRequest:
-    fields = {"grant_type": "client_credentials"}
-    scope = " ".join(sorted(request.scopes))
-    if not scope and request.access is not None:
-        scope = block.scopes.get(request.access, "")
-    scope = scope or block.scope or ""
-    if scope:
-        fields["scope"] = scope
-    audience = request.audience or block.audience
-    if audience:
-        fields["audience"] = audience
-    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-    if block.token_endpoint_auth_method == "client_secret_post":  # noqa: S105 - the name of a method
-        fields |= {"client_id": client_id.get_secret_value(), "client_secret": secret.get_secret_value()}
-    else:
-        headers["authorization"] = _basic(client_id, secret, raw=block.basic_encoding == "raw")
-    return HttpRequest("POST", url, headers, urlencode(fields).encode())
-
-
-def _basic(client_id: SecretStr, secret: SecretStr, *, raw: bool) -> str:
-    """RFC 6749 section 2.3.1: both parts are form-encoded first. Polaris and others split the header without decoding."""
-    name, password = client_id.get_secret_value(), secret.get_secret_value()
-    if not raw:
-        name, password = quote_plus(name), quote_plus(password)
-    return f"Basic {b64encode(f'{name}:{password}'.encode()).decode()}"
-
-
-def _refuses_client(response: HttpResponse) -> bool:
-    """Whether the client itself was not accepted; Polaris says ``unauthorized_client``, a gateway may say nothing at all."""
-    if not 400 <= response.status < 500:
+def _renewable(exchanged: Subject, response: HttpResponse, context: Context) -> bool:
+    """Whether the issuer refused another profile's token, and that profile has let go of it."""
+    if exchanged.held is None or exchanged.request is None:
         return False
-    code = parse_error(response.body)
-    return code == "invalid_client" or (response.status == 401 and code in (None, "unauthorized_client"))
+    code = parse_error(response.body) if 400 <= response.status < 500 else None
+    if code not in ("invalid_grant", "invalid_request") and not (code is None and response.status == 401):
+        return False
+    return context.invalidate(exchanged.request, exchanged.held)
 
 
-def _refused(response: HttpResponse, host: str) -> CredbrokerError:
-    code = parse_error(response.body)
-    text = f"the token endpoint at {host} answered HTTP {response.status}" + (f" {code}" if code else "")
-    if response.status == 501:
-        return IssuerUnavailable(
-            f"{text}: it leaves tokens to an identity provider; set credentials.token_url to that one's"
+def _check_not_widened(token: AccessToken, exchanged: Subject | None, request: CredentialRequest, profile: Profile) -> None:
+    """An exchange that asks for no scope gives at most the subject's own, where both state theirs."""
+    if exchanged is None or exchanged.held is None or asked_scopes(request, profile):
+        return
+    wider = len(token.scopes - exchanged.held.scopes)
+    if exchanged.held.scopes and wider:
+        raise MalformedResponse(
+            f"the issuer exchanged a token for one with {wider} scope(s) more: name in credentials.scope what is to be had"
         )
-    if response.status in (408, 425, 429) or response.status >= 500 or code in _BUSY:
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or "the issuer"
+
+
+def _revocation(value: AccessToken, response: HttpResponse, host: str) -> Revocation:
+    code = parse_error(response.body)
+    text = f"the revocation endpoint at {host} answered HTTP {response.status}" + (f" {code}" if code else "")
+    if 200 <= response.status < 300:
+        return Revocation(revoked=True, reason=f"the issuer at {host} took the token back")
+    if response.status in (408, 425, 429) or response.status >= 500:
         pause = retry_after(response.headers.get("retry-after"), response.received)
-        return IssuerUnavailable(f"{text}: it is asked again later", retry_after=pause)
-    if code is None and response.status == 401:
-        return IssueDenied(f"{text}: {_CLIENT}")
-    if code is None and response.status != 403 and not is_json_object(response.body):
-        return MalformedResponse(f"{text} without a reason in JSON: check the token_url")
-    grant_denied, remedy = _REFUSALS.get(code or "", (False, "check the token_url and the credentials block"))
-    return IssueDenied(f"{text}: {remedy}", grant_denied=grant_denied)
+        raise IssuerUnavailable(f"{text}: ask again later", retry_after=pause)
+    if code == "unsupported_token_type":
+        return _not_revoked(value, f"{text}: it takes back no token of this kind (a JWT is valid until its end)")
+    if refuses_client(response):
+        return _not_revoked(value, f"{text}: it does not accept this client")
+    return _not_revoked(value, text)
+
+
+def _not_revoked(value: AccessToken, reason: str) -> Revocation:
+    end = value.expires_at.isoformat(timespec="seconds") if value.expires_at is not None else "its end, which is not known"
+    return Revocation(revoked=False, reason=reason, runbook=f"disable the client at the issuer, or wait until {end}")

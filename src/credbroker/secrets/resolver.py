@@ -44,7 +44,7 @@ class Resolver:
             try:
                 result = backend.look(reference, self._context)
             except CredbrokerError as error:
-                failure = error.saying(f"{name}: {_after(tried)}{error.message}")
+                failure = _told(error, f"{name}: {_after(tried)}{error.message}")
             else:
                 if result.secret is not None:
                     return result.secret
@@ -65,7 +65,7 @@ class Resolver:
             try:
                 lease = lessor.lease(reference, self._context)
             except CredbrokerError as error:
-                failure = error.saying(f"{name}: {error.message}")
+                failure = _told(error, f"{name}: {error.message}")
             else:
                 if lease is not None:
                     return lease
@@ -89,6 +89,12 @@ def found(backends: Sequence[Backend], reference: SecretReference, context: Cont
 def default_backends() -> tuple[Backend, ...]:
     """What is asked where ``secret_backends`` says nothing: the environment, then files below ``/var/run/secrets``."""
     return (EnvBackend(), FilesBackend())
+
+
+def _told(error: CredbrokerError, text: str) -> CredbrokerError:
+    # What a backend is logged in to with is missing: the secret that was asked for is not known to be, and a value that was
+    # made of it is not to be dropped.
+    return ConfigurationError(text) if isinstance(error, SecretNotFound) else error.saying(text)
 
 
 def _name(reference: SecretReference) -> str:

@@ -9,6 +9,7 @@ A name look-up cannot be ended by anybody; the flight that waits for it ends wit
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -85,6 +86,16 @@ class BoundedSocket(socket.socket):
 
 class BoundedTlsSocket(BoundedSocket, ssl.SSLSocket):
     """The same over TLS: set it as an ``SSLContext``'s ``sslsocket_class``."""
+
+    def sendall(self, *args: Any) -> None:
+        try:
+            super().sendall(*args)
+        except (ssl.SSLEOFError, ConnectionResetError):
+            # With TLS 1.3 a server may refuse a client's certificate when for the client the handshake is over, and be gone
+            # before the request: its alert, which says why, is still there to be read (RFC 8446 section 4.4.2.4).
+            with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
+                self.recv(1)
+            raise
 
 
 class BoundedHttpConnection(HTTPConnection):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import requests
 import urllib3.exceptions
 
-from credbroker.errors import CredbrokerError, IssuerUnavailable, MalformedResponse
+from credbroker.errors import CredbrokerError, IssueDenied, IssuerUnavailable, MalformedResponse
 
 TRANSPORT_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """All that sending and reading may raise; requests lets urllib3's and http.client's own through here and there."""
@@ -45,14 +45,63 @@ _FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[CredbrokerError], str
 )
 
 
-def explained(error: BaseException, host: str, timeout: float) -> CredbrokerError:
-    """The error to raise for ``error``, which came up while asking ``host`` within ``timeout`` seconds."""
+_BROKEN_OFF = "HANDSHAKE_FAILURE"  # the whole of what a server says in TLS 1.2 that wants a certificate and gets none
+# What a server says in the handshake of a certificate that it does not take, as OpenSSL calls it (RFC 8446 section 6.2).
+_REFUSED_CERTIFICATE = (
+    "BAD_CERTIFICATE",
+    "CERTIFICATE_EXPIRED",
+    "CERTIFICATE_REVOKED",
+    "CERTIFICATE_UNKNOWN",
+    "UNSUPPORTED_CERTIFICATE",
+    "UNKNOWN_CA",
+    "ACCESS_DENIED",
+    _BROKEN_OFF,
+)
+_CUT = (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected, ssl.SSLEOFError)
+_NO_CERTIFICATE = "CERTIFICATE_REQUIRED"
+
+
+def explained(error: BaseException, host: str, timeout: float, *, certified: bool = False) -> CredbrokerError:
+    """The error to raise for ``error``, which came up while asking ``host`` within ``timeout`` seconds.
+
+    ``certified`` says that a client certificate was there to be presented.
+    """
     causes = tuple(_causes(error))
+    refusal = _of_certificate(causes, host, certified=certified)
+    if refusal is not None:
+        return refusal
     for kinds, made, text in _FAULTS:
         for cause in causes:
             if isinstance(cause, kinds):
                 return made(text.format(host=host, timeout=timeout, reason=_reason(cause)))
     return IssuerUnavailable(f"the connection to {host} failed")
+
+
+def _of_certificate(causes: tuple[BaseException, ...], host: str, *, certified: bool) -> CredbrokerError | None:
+    """Where the server refused the handshake for our certificate's sake: its word, in a closed list of alerts."""
+    reasons = [cause.reason or "" for cause in causes if isinstance(cause, ssl.SSLError)]
+    # SSLV3_ALERT_BAD_CERTIFICATE, TLSV1_ALERT_UNKNOWN_CA, TLSV13_ALERT_CERTIFICATE_REQUIRED: the version is of no interest.
+    alerts = [reason.partition("_ALERT_")[2] for reason in reasons]
+    if _NO_CERTIFICATE in alerts and not certified:
+        return IssueDenied(
+            f"{host} wants a client certificate: set token_endpoint_auth_method: tls_client_auth, and its keys"
+        )
+    named = [alert for alert in alerts if alert in (*_REFUSED_CERTIFICATE, _NO_CERTIFICATE)]
+    if _BROKEN_OFF in alerts and not certified:
+        return IssuerUnavailable(
+            f"no TLS connection with {host} came about: it must speak TLS 1.2 or newer, or wants a client certificate"
+        )
+    if certified and named:
+        return IssueDenied(
+            f"{host} broke off the TLS handshake ({named[0].lower().replace('_', ' ')}): most likely it does not take the "
+            "client certificate; look at its end, its issuer, and whether this client is registered with it"
+        )
+    if certified and any(isinstance(cause, _CUT) for cause in causes):
+        # The same, by a server whose word was lost on the way.
+        return IssuerUnavailable(
+            f"{host} closed the connection before it answered: it may be down, or not take the client certificate"
+        )
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

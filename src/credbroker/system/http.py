@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 import weakref
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from urllib.parse import urlsplit
 
 import requests
 
-from credbroker.context import Clock, Connection, HttpRequest, HttpResponse
+from credbroker.context import ClientCertificate, Clock, Connection, HttpRequest, HttpResponse
 from credbroker.errors import ConfigurationError, CredbrokerError, MalformedResponse
 from credbroker.hosts import host_matches, is_loopback
 from credbroker.system.clock import SystemClock
@@ -23,6 +26,8 @@ from credbroker.system.transport import Transport
 LARGEST_BODY = 1024 * 1024
 """Bytes, after decompression. A token or a table's credentials are a few thousand."""
 _CHUNK = 64 * 1024
+_MOST_CERTIFICATES = 8
+_NAMING_KEY = os.urandom(32)
 
 
 class SystemHttp:
@@ -48,6 +53,7 @@ class SystemHttp:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._transport: Transport | None = None
+        self._certified: OrderedDict[bytes, Transport] = OrderedDict()
         self._abandoned: list[Transport] = []
         _instances.add(self)
 
@@ -63,8 +69,9 @@ class SystemHttp:
 
         Any status but a redirect is returned, 4xx and 5xx too. Raises ``IssuerUnavailable``: no name, no connection, no
         trusted certificate, no complete answer in time. ``MalformedResponse``: a redirect, over 1 MiB, no HTTP.
-        ``ConfigurationError``: a host that ``network.allowed_hosts`` does not list, plain http to another machine, an
-        unreadable ``ca_file``.
+        ``ConfigurationError``: a host that ``network.allowed_hosts`` does not list, plain http to another machine, or with a
+        client certificate, an unreadable ``ca_file``, a certificate and a key that are no pair. ``IssueDenied``: a client
+        certificate that is refused, or missing, in the handshake.
         """
         outcome = self._outcome(request, timeout, allow_insecure=allow_insecure, on_connection=on_connection)
         if isinstance(outcome, CredbrokerError):
@@ -88,11 +95,11 @@ class SystemHttp:
             self._check_host(host)
             exchange = Exchange((host, port), timeout, self._clock.now, on_connection)
             token = current.set(exchange)
-            return self._exchange(prepared, exchange, host)
+            return self._exchange(prepared, exchange, host, request.client_certificate)
         except CredbrokerError as error:
             return error.fresh()
         except TRANSPORT_ERRORS as error:
-            return explained(error, host, timeout)
+            return explained(error, host, timeout, certified=request.client_certificate is not None)
         finally:
             if token is not None:
                 current.reset(token)
@@ -101,8 +108,14 @@ class SystemHttp:
         if self._allowed_hosts is not None and not host_matches(host, self._allowed_hosts):
             raise ConfigurationError(f"the host {host!r} is not in network.allowed_hosts: nothing was sent to it")
 
-    def _exchange(self, prepared: requests.PreparedRequest, exchange: Exchange, host: str) -> HttpResponse:
-        transport = self._ready()
+    def _exchange(
+        self,
+        prepared: requests.PreparedRequest,
+        exchange: Exchange,
+        host: str,
+        certificate: ClientCertificate | None,
+    ) -> HttpResponse:
+        transport = self._ready() if certificate is None else self._ready_with(certificate)
         # Through a proxy, loopback would be the proxy's own, and plain http would show it the secret.
         proxies = {"http": self._proxy, "https": self._proxy} if self._proxy and not is_loopback(host) else {}
         answer = transport.send(prepared, stream=True, timeout=exchange.remaining(), verify=True, proxies=proxies)
@@ -123,6 +136,18 @@ class SystemHttp:
                 self._transport = Transport(self._ca_file)
             return self._transport
 
+    def _ready_with(self, certificate: ClientCertificate) -> Transport:
+        """The transport of that very pair: its connections are nobody else's, and a renewed pair has new ones."""
+        key = _name_of(certificate)
+        with self._lock:
+            transport = self._certified.pop(key, None) or Transport(self._ca_file, certificate)
+            self._certified[key] = transport
+            # What is not used any more holds a private key. A request that is under way keeps its connection.
+            dropped = [self._certified.popitem(last=False)[1] for _ in range(len(self._certified) - _MOST_CERTIFICATES)]
+        for one in dropped:
+            one.close()
+        return transport
+
     def _abandon(self) -> None:
         # Kept, not closed and not collected: its TLS sessions go on in the parent, and its locks may be held by threads that
         # do not exist here.
@@ -130,6 +155,8 @@ class SystemHttp:
         if self._transport is not None:
             self._abandoned.append(self._transport)
         self._transport = None
+        self._abandoned.extend(self._certified.values())
+        self._certified = OrderedDict()
 
 
 _instances: weakref.WeakSet[SystemHttp] = weakref.WeakSet()
@@ -141,6 +168,15 @@ def _abandon_all() -> None:
 
 
 in_forked_child(_abandon_all)
+
+
+def _name_of(certificate: ClientCertificate) -> bytes:
+    """A keyed hash, so that no map holds a private key as text."""
+    digest = hashlib.blake2b(key=_NAMING_KEY, digest_size=16)
+    for pem in (certificate.chain, certificate.key):
+        raw = pem.get_secret_value().encode()
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return digest.digest()
 
 
 def _prepared(request: HttpRequest, *, allow_insecure: bool) -> tuple[requests.PreparedRequest, str, int]:
@@ -159,6 +195,8 @@ def _prepared(request: HttpRequest, *, allow_insecure: bool) -> tuple[requests.P
         raise ConfigurationError(f"the URL for {host!r} carries userinfo: name the user by client_id and a secret_ref")
     if parts.scheme == "http" and not (allow_insecure or is_loopback(host)):
         raise ConfigurationError(f"plain http to {host!r} would show the secret on the way: use https, or allow_insecure")
+    if parts.scheme == "http" and request.client_certificate is not None:
+        raise ConfigurationError(f"plain http to {host!r} presents no client certificate: use https")
     return prepared, host, port or (443 if parts.scheme == "https" else 80)
 
 

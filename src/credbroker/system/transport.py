@@ -10,18 +10,26 @@ from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from credbroker.context import ClientCertificate
 from credbroker.errors import ConfigurationError
+from credbroker.system.client_certificate import present
 from credbroker.system.deadline import BoundedHttpConnection, BoundedHttpsConnection, BoundedTlsSocket
 
 
 class Transport(HTTPAdapter):
     """Sends prepared requests through pooled connections. It stands without a Session, which brings redirects and cookies.
 
-    ``ca_file`` is a PEM bundle to trust instead of certifi's. Raises ``ConfigurationError`` if it cannot be read.
+    ``ca_file`` is a PEM bundle to trust instead of certifi's. ``certificate`` is presented to whoever asks for it in the
+    handshake, on every connection of this transport: none of them serves a request without it, or with another. Raises
+    ``ConfigurationError`` where one of the two cannot be used.
     """
 
-    def __init__(self, ca_file: str | None) -> None:
+    def __init__(self, ca_file: str | None, certificate: ClientCertificate | None = None) -> None:
         self._tls = _tls_context(ca_file)
+        # A proxy is nobody's issuer: it is never shown the certificate.
+        self._proxy_tls = self._tls if certificate is None else _tls_context(ca_file)
+        if certificate is not None:
+            present(certificate, self._tls)
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -29,7 +37,7 @@ class Transport(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs, ssl_context=self._tls, proxy_ssl_context=self._tls)
+        manager = super().proxy_manager_for(proxy, **kwargs, ssl_context=self._tls, proxy_ssl_context=self._proxy_tls)
         manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
         return manager
 

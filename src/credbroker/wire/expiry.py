@@ -19,16 +19,24 @@ def corrected(expires_at: datetime, date_header: str | None, sent: datetime, rec
     clocks are right, and the interval only says how long the answer travelled. Otherwise the end of the interval that gives
     the shorter life counts, which is always the upper one. Without a readable ``Date`` nothing is corrected.
     """
-    date = _http_date(date_header)
-    if date is None:
-        return expires_at
-    least, most = date - received, date + _SECOND - sent
-    if least <= _NONE <= most:
+    lead = _lead(date_header, sent, received)
+    if lead is None or lead[0] <= _NONE <= lead[1]:
         return expires_at
     try:
-        return expires_at - most
+        return expires_at - lead[1]
     except OverflowError:  # a Date of the year 1 or 9999 is no clock
         return expires_at
+
+
+def clock_lead(date_header: str | None, sent: datetime, received: datetime) -> timedelta:
+    """By how much our clock is ahead of the server's, below zero where it is behind; nothing where it may be right.
+
+    Told from the server's ``Date`` as in ``corrected``.
+    """
+    lead = _lead(date_header, sent, received)
+    if lead is None or lead[0] <= _NONE <= lead[1]:
+        return _NONE
+    return -lead[0] if lead[0] > _NONE else -lead[1]
 
 
 def retry_after(header: str | None, received: datetime) -> timedelta | None:
@@ -41,6 +49,15 @@ def retry_after(header: str | None, received: datetime) -> timedelta | None:
         return timedelta(seconds=int(text))
     date = _http_date(text)
     return None if date is None else max(_NONE, date - received)
+
+
+def _lead(date_header: str | None, sent: datetime, received: datetime) -> tuple[timedelta, timedelta] | None:
+    """Between what and what the server's clock leads ours; None without a readable ``Date``."""
+    date = _http_date(date_header)
+    try:
+        return None if date is None else (date - received, date + _SECOND - sent)
+    except OverflowError:
+        return None
 
 
 def _http_date(header: str | None) -> datetime | None:

@@ -25,9 +25,9 @@ from credbroker.errors import (
     IssuerUnavailable,
     MalformedResponse,
 )
+from credbroker.identity import aws_api
 from credbroker.location import Location
 from credbroker.profile import CatalogProfile, ComputeProfile, CredentialSettings, StorageProfile
-from credbroker.providers import _sts
 from credbroker.providers.iam_role import IamRoleProvider, session_name
 from credbroker.request import Access, CredentialRequest
 from credbroker.secrets.reference import SecretReference
@@ -179,7 +179,7 @@ def test_nothing_ambient_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         "AWS_STS_REGIONAL_ENDPOINTS": "legacy",
     }.items():
         monkeypatch.setenv(name, value)
-    _sts._service_model.cache_clear()
+    aws_api._service_model.cache_clear()
     _, poisoned = issue()
     assert (poisoned.seen[0].url, poisoned.form) == (plain.seen[0].url, plain.form)
     assert "AKIABASE" in poisoned.seen[0].headers["Authorization"]
@@ -434,8 +434,9 @@ def test_throttling_says_when_to_come_back() -> None:
 
 
 def test_a_missing_sdk_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "credbroker.providers._sts")
-    monkeypatch.delattr("credbroker.providers._sts")
+    for name in ("credbroker.providers._sts", "credbroker.identity.aws_api"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delattr(name, raising=False)
     monkeypatch.setitem(sys.modules, "botocore.auth", None)
     with pytest.raises(ConfigurationError, match=r"credbroker-data\[aws\]"):
         issue()

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from credbroker.errors import ConfigurationError
-from credbroker.providers import RESERVED, load
+from credbroker.errors import AccessDenied, ConfigurationError
+from credbroker.profile import CatalogProfile, Profile
+from credbroker.providers import RESERVED, Grant, Provider, load, planned
+from credbroker.request import CredentialRequest
 
 Install = Callable[..., None]
 WORKING = "class Own:\n    def issue(self, request, context): ...\n    def plan(self, request, profile): ...\n"
@@ -66,6 +68,7 @@ def test_a_listed_plug_in_that_is_not_installed_says_so() -> None:
         ("class Own:\n    def __init__(self, setting): ...", "TypeError"),
         ("canary = 1", "AttributeError"),
         ("canary canary", "SyntaxError"),
+        ("def Own(): raise SystemExit('canary')", "SystemExit"),
     ],
 )
 def test_a_plug_in_that_breaks_while_it_is_loaded_is_named_without_its_text(
@@ -74,6 +77,17 @@ def test_a_plug_in_that_breaks_while_it_is_loaded_is_named_without_its_text(
     install("own_broken", source)
     fault = _fault("own", "own")
     assert fault == f"mode 'own' could not be loaded: its provider 'own_broken:Own' raised {named}"
+
+
+def test_a_plug_in_that_makes_no_provider_is_named(install: Install) -> None:
+    install("own_empty", "class Own:\n    def plan(self, request, profile): ...\n")
+    assert _fault("own", "own") == "mode 'own' could not be loaded: its provider 'own_empty:Own' is Own, without issue()"
+
+
+def test_an_interrupt_while_a_plug_in_is_loaded_is_the_user_s(install: Install) -> None:
+    install("own_slow", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load("own", ("own",))
 
 
 def test_a_plug_in_s_own_configuration_error_is_its_to_word(install: Install) -> None:
@@ -94,3 +108,38 @@ def test_a_distribution_that_claims_a_built_in_mode_is_refused(install: Install)
     install("own_greedy", WORKING, mode="service_account")
     assert "'own_greedy:Own' claims the built-in mode 'service_account'" in _fault("service_account")
     assert "own_greedy" not in sys.modules
+
+
+class _Planned:
+    def __init__(self, outcome: object) -> None:
+        self.outcome = outcome
+
+    def plan(self, request: CredentialRequest, profile: Profile) -> object:
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+PROFILE = CatalogProfile(name="lake", uri="https://c.example")
+REQUEST = CredentialRequest("catalog", "lake")
+
+
+@pytest.mark.parametrize(("provider", "grant"), [(_Planned(Grant()), Grant()), (_Planned(None), None), (object(), None)])
+def test_what_a_provider_plans_is_a_grant_or_nothing(provider: Provider, grant: Grant | None) -> None:
+    assert planned(provider, REQUEST, PROFILE) == grant
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [(ValueError("canary"), "failed with ValueError"), ("canary", "answered with str instead of a Grant")],
+)
+def test_a_plan_that_bursts_or_is_none_is_a_configuration_error_without_its_text(outcome: object, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"lake: the provider _Planned {said}") as caught:
+        planned(_Planned(outcome), REQUEST, PROFILE)  # type: ignore[arg-type]
+    assert "canary" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_a_plan_that_refuses_with_an_error_of_ours_is_heard() -> None:
+    with pytest.raises(AccessDenied, match="no"):
+        planned(_Planned(AccessDenied("no")), REQUEST, PROFILE)  # type: ignore[arg-type]

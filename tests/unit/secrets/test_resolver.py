@@ -69,6 +69,15 @@ def test_a_place_that_cannot_tell_hides_none_before_it_and_sends_to_none_behind_
     assert behind.looks == 0
 
 
+def test_what_a_backend_lacks_itself_does_not_mean_that_the_secret_is_gone() -> None:
+    class LoggedOut:
+        def look(self, reference: SecretReference, context: Context) -> Lookup:
+            raise SecretNotFound("secret 'login' not found")
+
+    with pytest.raises(ConfigurationError, match=r"^secret .s.: secret .login. not found$"):
+        Resolver([LoggedOut()], Context()).resolve(REFERENCE)
+
+
 def test_without_a_backend_nothing_is_found() -> None:
     with pytest.raises(SecretNotFound, match="no backend is set"):
         Resolver([], Context()).resolve(REFERENCE)

@@ -18,6 +18,7 @@ from credbroker.integrations.pyiceberg.roots import check_location_provider, che
 from credbroker.integrations.pyiceberg.strings import binding_and_passed
 from credbroker.integrations.pyiceberg.transport import session
 from credbroker.profile import CatalogProfile
+from credbroker.providers.realm import realm_header
 from credbroker.providers.requirements import check_url
 from credbroker.wire import iceberg
 
@@ -54,6 +55,7 @@ class BrokerRestCatalog(RestCatalog):
         self._config_headers(made)
         # With it the server would vend keys into properties that nothing refreshes and every pickle carries.
         made.headers.pop("X-Iceberg-Access-Delegation", None)
+        made.headers.update(realm_header(self._profile()))
         return made
 
     def _fetch_config(self) -> None:

@@ -1,4 +1,4 @@
-"""For tests, ours and yours: a clock moved by hand, a provider answered by hand, a transport that answers from a list."""
+"""A clock moved by hand, a provider answered by hand, a transport that answers from a list."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from credbroker.broker import Broker
 
 _PATIENCE = 10.0  # seconds of real time after which a test that waits for a call is stuck, and should say so
+_SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class ManualClock:
     """A clock that stands until it is moved. With it in a ``Context`` no background thread runs: call ``tick(broker)``."""
 
-    def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+    def __init__(self, now: datetime = _SOME_TIME) -> None:
         self._wall = now
         self._elapsed = 1_000.0
 
@@ -132,3 +133,15 @@ class FakeHttp:
         if isinstance(answer, CredbrokerError):
             raise answer.fresh()
         return answer if isinstance(answer, HttpResponse) else answer(request)
+
+
+def answer(body: object = b"", status: int = 200, **headers: str) -> HttpResponse:
+    """An issuer's answer: ``body`` as JSON unless it is bytes; ``retry_after="7"`` is the header ``retry-after``.
+
+    What was sent when is for the transport to say: under a broker, and in ``check_provider``, it does.
+    """
+    import json
+
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.lower().replace("_", "-"): value for name, value in headers.items()}
+    return HttpResponse(status, named, raw, _SOME_TIME, _SOME_TIME)
