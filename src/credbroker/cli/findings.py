@@ -30,6 +30,8 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     files: int = 0
     allowed: int = 0
+    skipped: int = 0
+    """Files that are no text, as pictures and archives are."""
     notes: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
@@ -57,6 +59,7 @@ class Report:
                 for one in self.findings
             ],
             "allowed": self.allowed,
+            "skipped": self.skipped,
             "unreadable": self.unreadable,
             "notes": self.notes,
         }

@@ -10,7 +10,7 @@ from credbroker.cli.findings import Report, add_format, content, counted, print_
 from credbroker.cli.terminal import shown
 from credbroker.system.walk import files_below
 
-SKIPPED = frozenset({".git", "node_modules"})
+SKIPPED = frozenset({".git", ".venv", "node_modules", "__pycache__"})
 _LARGEST = "larger than 1 MiB"
 
 
@@ -19,9 +19,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
     add_format(parser)
     parser.epilog = (
         "YAML, Kubernetes manifests, Helm templates and .env files are looked through field by field, any other text for "
-        "credentials of an unmistakable form. Skipped: .git, node_modules, symbolic links below a folder, what is no text, "
-        "files over 1 MiB. '# pragma: allowlist secret' on a line allows what stands there. No value is ever shown. "
-        "Exit code 1: something was found; 78: a file cannot be read, or detect-secrets (extra 'scan') is missing."
+        "credentials of an unmistakable form. Skipped: .git, .venv, node_modules, __pycache__, symbolic links below a folder, "
+        "what is no text, files over 1 MiB. '# pragma: allowlist secret' on a line allows what stands there. No value is ever "
+        "shown. Exit code 1: something was found; 78: a file cannot be read, or detect-secrets (extra 'scan') is missing."
     )
 
 
@@ -63,7 +63,8 @@ def _scan(path: str, report: Report) -> None:
         _unreadable(path, reason, report)
     else:
         found = scanned(path, raw)
-        report.files += 1
+        report.files += found.is_text
+        report.skipped += not found.is_text
         report.findings.extend(found.findings)
         report.allowed += found.allowed
         if found.note:
@@ -82,8 +83,9 @@ def _summary(report: Report) -> str:
         else "nothing found"
     )
     allowed = f"; {report.allowed} allowed by a pragma" if report.allowed else ""
+    skipped = f"; {report.skipped} that are no text skipped" if report.skipped else ""
     unread = f"; {len(report.unreadable)} not read" if report.unreadable else ""
-    return f"{found} in {counted(report.files, 'file', 'files')}{allowed}{unread}"
+    return f"{found} in {counted(report.files, 'file', 'files')}{allowed}{skipped}{unread}"
 
 
 COMMAND = Command(

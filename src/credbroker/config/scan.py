@@ -70,6 +70,7 @@ class Scanned:
     findings: tuple[Finding, ...] = ()
     allowed: int = 0
     note: str = ""
+    is_text: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,10 @@ def scanned(file: str, raw: bytes) -> Scanned:
     A finding with ``# pragma: allowlist secret`` on its line (or on that of its key), or with ``# pragma: allowlist nextline
     secret`` on the line before, is counted and not returned.
     """
-    text = text_of(raw)
+    text, name = text_of(raw), file.rpartition("/")[2].lower()
     if text is None:
-        return Scanned(note="is not text: skipped")
-    name = file.rpartition("/")[2].lower()
+        ought = name.endswith((*_YAML, _ENV)) or name.startswith(_ENV)
+        return Scanned(is_text=False, note="is not text: skipped" if ought else "")
     note = ""
     if name.endswith(_YAML):
         document, broken = _yaml(text, detectors())
