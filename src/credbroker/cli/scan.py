@@ -20,9 +20,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.epilog = (
         "YAML, Kubernetes manifests, Helm templates and .env files are looked through field by field, any other text for "
         "credentials of an unmistakable form. Skipped: .git, .venv, node_modules, __pycache__, symbolic links below a "
-        "folder, what is no text, files over 1 MiB. '# pragma: allowlist secret' on a line allows what stands there. No value "
-        "is ever shown. Exit code 1: something was found; 78: a file cannot be read, or detect-secrets (extra 'scan') is "
-        "missing."
+        "folder, what is no text, files over 1 MiB. '# pragma: allowlist secret' on a line allows what stands there. No "
+        "value is ever shown. Exit code 1: something was found; 78: a file cannot be read, or detect-secrets (extra 'scan') "
+        "is missing."
     )
 
 
