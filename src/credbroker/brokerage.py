@@ -207,10 +207,12 @@ class Brokerage:
             # A static secret has no end that a max_ttl could bring forward; a vault's lease has.
             static = request.kind != "table" and settings is not None and settings.mode == "static"
             endless = static and not (settings and settings.secret_ref and settings.secret_ref.engine)
-            longest = math.inf if endless else profile.max_ttl.total_seconds()
+            longest = math.inf if endless or request.base else profile.max_ttl.total_seconds()
             return Slot(key, profile=profile.name, load=load, timeout=timeout, asked=request, longest=longest)
 
-        key = (replace(request, run_id=None), fingerprint)
+        # Two runs share a value, unless the profile writes the run into it.
+        run = request.run_id if settings is not None and settings.session_run else None
+        key = (replace(request, run_id=run), fingerprint)
         return self.engine.slot(key, make)
 
     def _fingerprint(self, section: str, profile: Profile) -> str:
@@ -219,9 +221,7 @@ class Brokerage:
         of, fingerprint = known.get((section, profile.name), (None, ""))
         if of is not profile:  # a thread may still be at work with the profile as it was before a reload
             fingerprint = profile.fingerprint()
-            subject = profile.credentials.subject_token if profile.credentials is not None else None
-            if subject is not None and subject.profile is not None:
-                kind, name = subject.profile
+            for kind, name in _named_by(profile):
                 fingerprint += "." + self._fingerprint(_SECTIONS[kind], self.profile(kind, name))
             known[section, profile.name] = profile, fingerprint
         return fingerprint
@@ -253,6 +253,12 @@ class Brokerage:
         def get(wanted: CredentialRequest) -> Credential:
             return self._get_inline(wanted)
 
+        def base(name: str) -> Credential:
+            own = replace(
+                request, locations=(), access=None, scopes=frozenset(), audience=None, table=None, actor=None, base=name
+            )
+            return self._get_inline(own)
+
         # Nested issues run on one thread, one inside the other: this is the chain of them.
         chain: list[Slot] = self._chains.__dict__.setdefault("slots", [])
         chain.append(slot)
@@ -265,6 +271,7 @@ class Brokerage:
                 trail=self.trail,
                 deadline=flight.deadline or self.context.clock.elapsed(),
                 get=get,
+                base=base,
                 invalidate=lambda wanted, value: self.engine.invalidate(self.slot(wanted), value),
             )
         finally:
@@ -284,6 +291,15 @@ class Brokerage:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (attach, (self.reference,))
+
+
+def _named_by(profile: Profile) -> list[tuple[Kind, str]]:
+    """The other profiles whose credentials a profile's are made of."""
+    block = profile.credentials
+    if block is None:
+        return []
+    tokens = [token.profile for token in (block.subject_token, block.client_assertion) if token is not None]
+    return [other for other in (block.source_profile, *tokens) if other is not None]
 
 
 def _closed() -> BrokerClosed:

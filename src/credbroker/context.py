@@ -48,6 +48,8 @@ class HttpRequest:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     client_certificate: ClientCertificate | None = field(default=None, repr=False)
+    link_local: bool = False
+    """To this machine's own metadata service: plain http to one of its fixed addresses, past the proxy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,10 @@ def _no_get(request: CredentialRequest) -> NoReturn:
     raise ConfigurationError("this Context is of no flight: it cannot get another profile's credential")
 
 
+def _no_base(name: str) -> NoReturn:
+    raise ConfigurationError("this Context is of no flight: it has no base credential")
+
+
 def _no_invalidate(request: CredentialRequest, value: Credential) -> NoReturn:
     raise ConfigurationError("this Context is of no flight: it cannot invalidate another profile's credential")
 
@@ -188,8 +194,9 @@ class Context:
 
     An embedder builds one from ``clock``, ``http``, ``environment`` and ``secrets``. For each issue the broker hands the
     provider a copy whose clock does not jump, with ``profile`` (the settings to issue by), ``remaining`` (seconds left of
-    the flight), ``get`` and ``invalidate`` (another profile's credential: same store, limits and audit) and
-    ``on_connection``.
+    the flight), ``get`` and ``invalidate`` (another profile's credential: same store, limits and audit), ``base`` (the
+    profile's own credential of that name, of which narrower ones are made: ``issue`` is called for it with
+    ``request.base``, and it is held once) and ``on_connection``.
     """
 
     clock: Clock = NO_CLOCK
@@ -199,6 +206,7 @@ class Context:
     profile: Profile = None  # type: ignore[assignment]  # given for each issue, before a provider sees it
     remaining: Callable[[], float] = lambda: _OF_NO_FLIGHT
     get: Callable[[CredentialRequest], Credential] = _no_get
+    base: Callable[[str], Credential] = _no_base
     invalidate: Callable[[CredentialRequest, Credential], bool] = _no_invalidate
     on_connection: Callable[[Connection], None] | None = None
 
@@ -218,4 +226,4 @@ class Context:
 
     def of_no_profile(self) -> Context:
         """The same world without a profile and other profiles' credentials: what a secret's backend may touch."""
-        return replace(self, profile=None, get=_no_get, invalidate=_no_invalidate, on_connection=None)  # type: ignore[arg-type]
+        return replace(self, profile=None, get=_no_get, base=_no_base, invalidate=_no_invalidate, on_connection=None)  # type: ignore[arg-type]

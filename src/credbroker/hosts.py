@@ -22,6 +22,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+# AWS: IMDS, ECS, EKS Pod Identity (and their IPv6 addresses); Google's and Azure's metadata servers share the first.
+_METADATA = frozenset({"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23"})
+
+
+def is_metadata_service(host: str) -> bool:
+    """Whether ``host`` is one of the fixed link-local addresses at which a cloud tells a machine who it is."""
+    return host.lower() in _METADATA
+
+
 def host_matches(host: str, patterns: Sequence[str]) -> bool:
     """Whether ``host`` is one of ``patterns``: an exact name, or ``*.amazonaws.com`` for any name below that one.
 

@@ -72,6 +72,7 @@ def issue(
     trail: Trail,
     deadline: float,
     get: Callable[[CredentialRequest], Credential],
+    base: Callable[[str], Credential],
     invalidate: Callable[[CredentialRequest, Credential], bool],
 ) -> Loaded:
     """Issue once. Raises a ``CredbrokerError``; then nothing is held and the trail says why."""
@@ -82,7 +83,11 @@ def issue(
     sent, wall = clock.elapsed(), clock.now()
     try:
         flight = replace(
-            in_flight(context, clock, profile, deadline), get=get, invalidate=invalidate, on_connection=record.connected
+            in_flight(context, clock, profile, deadline),
+            get=get,
+            base=base,
+            invalidate=invalidate,
+            on_connection=record.connected,
         )
         value = provider.issue(request, flight)
         check_grant(request, profile, value)
@@ -94,7 +99,8 @@ def issue(
         )
     else:
         latest = clock.now() + profile.max_ttl
-        if value.expires_at is not None and value.expires_at > latest:
+        # What narrower credentials are made of reaches nobody outside; each of them ends by max_ttl.
+        if value.expires_at is not None and value.expires_at > latest and request.base is None:
             value = ending_at(value, latest)
         record.issued(value)
         lifetime = (value.expires_at - wall).total_seconds() if value.expires_at is not None else None

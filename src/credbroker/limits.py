@@ -15,6 +15,8 @@ _ROLE = "PRINCIPAL_ROLE:"
 
 def within(request: CredentialRequest, profile: Profile) -> CredentialRequest:
     """The request, completed by what the profile alone can mean. Raises ``AccessDenied`` that says what is allowed."""
+    if request.base is not None:
+        return request  # asked by the profile's own provider, for which no caller's limits hold
     if request.access is None and request.kind in ("storage", "table"):
         # Before it is checked: what is unsaid would pass a profile to write, and could be narrowed to anything.
         request = replace(request, access=Access.READ)

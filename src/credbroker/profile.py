@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,12 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectToken:
-    """Where the token that is exchanged (RFC 8693) comes from: exactly one of a file, a secret and another profile."""
+    """Where a token that is exchanged (RFC 8693), or shown as an assertion (RFC 7523), comes from: exactly one of these."""
 
     file: str | None = None
     secret: SecretReference | None = None
     profile: tuple[Kind, str] | None = None
     """The other profile's section and name."""
+    url: str | None = None
+    """Asked with ``headers``; of a JSON answer ``field`` picks, any other is the token."""
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    field: str | None = None
+    aws: str | None = None
+    """The ``credential_source`` of AWS keys that sign it (Google's workload identity federation with AWS)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +72,23 @@ class CredentialSettings:
     external_id: str | None = None
     credential_source: str | None = None
     sts_endpoint: str | None = None
+    source_profile: tuple[Kind, str] | None = None
+    """Another profile, whose credential is the base identity."""
+    source_identity: str | None = None
+    session_tags: Mapping[str, str] = field(default_factory=dict)
+    transitive_tag_keys: tuple[str, ...] = ()
+    session_run: bool = False
+    """Whether the run's id is written into the session, so that two runs share none."""
 
-    unsupported: tuple[str, ...] = ()
-    """Keys that are set, and that this version loads but does not know how to use yet."""
+    platform: Literal["gcp", "azure", "kubernetes"] | None = None
+    """Whose service account it is, where the profile's type does not say it."""
+    key: SecretReference | None = None
+    service_account: str | None = None
+    """The e-mail address of the account to impersonate."""
+    delegates: tuple[str, ...] = ()
+    tenant_id: str | None = None
+    client_assertion: SubjectToken | None = None
+
     options: Mapping[str, object] = field(default_factory=dict)
     """What stands beside the known keys in the block of a plug-in's mode."""
 

@@ -31,7 +31,8 @@ class CredentialRequest:
     """One thing to be issued, by the profile of that name in the section that belongs to ``kind``.
 
     ``principal`` is who the configuration says we are, ``actor`` and ``run_id`` are what the calling code asserts.
-    A ``table`` is its identifier, namespace levels first: ``("sales", "orders")``.
+    A ``table`` is its identifier, namespace levels first: ``("sales", "orders")``. ``base`` names what a provider asks for
+    itself, by ``Context.base``: of what narrower credentials are made, held once for the profile. No caller can ask for it.
     """
 
     kind: Kind
@@ -44,3 +45,4 @@ class CredentialRequest:
     principal: str | None = None
     actor: str | None = None
     run_id: str | None = None
+    base: str | None = None

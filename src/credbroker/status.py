@@ -23,6 +23,7 @@ def status(brokerage: Brokerage) -> list[dict[str, object]]:
                 "access": request.access.value if request.access else None,
                 "scopes": sorted(request.scopes),
                 "audience": request.audience,
+                "base": request.base,
                 "principal": request.principal,
                 "actor": request.actor,
                 "state": state,

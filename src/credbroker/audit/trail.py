@@ -130,6 +130,7 @@ def _asked(request: CredentialRequest) -> dict[str, object]:
         "scopes": sorted(request.scopes) or None,
         "audience": request.audience,
         "table": list(request.table) if request.table else None,
+        "base": request.base,
     }
 
 

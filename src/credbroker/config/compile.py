@@ -24,12 +24,13 @@ from credbroker.secrets.settings import BackendLogin, BackendSettings
 
 _T = TypeVar("_T")
 _DEFAULT_BACKENDS = (BackendSettings(type="env"), BackendSettings(type="files", path=DEFAULT_ROOT))
-# Of the credentials block, what loads and is refused at use until a later version.
-_LATER_KEYS = ("source_profile",)
 _TYPES = {"s3": "s3", "gs": "gcs", "abfss": "azure"}
 _KINDS: dict[str, Kind] = {"catalogs": "catalog", "storage": "storage", "compute": "compute"}
 # Made from others, or not taken over as they are written.
-_OTHERWISE = ("scopes", "parameters", "subject_token", "resource", "unsupported", "options")
+_OTHERWISE = frozenset(
+    {"scopes", "parameters", "session_tags", "subject_token", "client_assertion", "source_profile", "resource"}
+    | {"transitive_tag_keys", "delegates", "options"}
+)
 
 
 def compiled(config: PlatformConfig, tree: Node, paths: tuple[str, ...] = ()) -> Platform:
@@ -159,24 +160,38 @@ def _credentials(config: CredentialsConfig | None, tree: Node, profile: Path) ->
         **given,
         scopes=dict(sorted((config.scopes or {}).items())),
         parameters=dict(sorted((config.parameters or {}).items())),
+        session_tags=dict(sorted((config.session_tags or {}).items())),
         resource=tuple(config.resource or ()),
-        subject_token=_subject_token(config.subject_token, tree, profile),
-        unsupported=tuple(key for key in _LATER_KEYS if getattr(config, key)),
+        transitive_tag_keys=tuple(config.transitive_tag_keys or ()),
+        delegates=tuple(config.delegates or ()),
+        subject_token=_subject_token(config.subject_token, tree, (*profile, "credentials", "subject_token")),
+        client_assertion=_subject_token(config.client_assertion, tree, (*profile, "credentials", "client_assertion")),
+        source_profile=_other(config.source_profile, tree, profile),
         options=dict(sorted(config.options.items())),
     )
 
 
-def _subject_token(config: SubjectTokenConfig | None, tree: Node, profile: Path) -> SubjectToken | None:
+def _subject_token(config: SubjectTokenConfig | None, tree: Node, path: Path) -> SubjectToken | None:
     if config is None:
         return None
-    other: tuple[Kind, str] | None = None
-    if config.profile:
-        # The section that `references` took it to stand in: the own one first.
-        own = str(profile[0])
-        sections = (own, *(section for section in PROFILE_SECTIONS if section != own))
-        other = next((_KINDS[one], config.profile) for one in sections if tree.find((one, config.profile)) is not None)
-    secret = _placed(config.secret_ref, tree, (*profile, "credentials", "subject_token", "secret_ref"))
-    return SubjectToken(file=config.file or None, secret=secret, profile=other)
+    return SubjectToken(
+        file=config.file or None,
+        secret=_placed(config.secret_ref, tree, (*path, "secret_ref")),
+        profile=_other(config.profile, tree, path),
+        url=config.url or None,
+        headers=dict(sorted((config.headers or {}).items())),
+        field=config.field or None,
+        aws=config.aws or None,
+    )
+
+
+def _other(name: str | None, tree: Node, path: Path) -> tuple[Kind, str] | None:
+    """A profile that another one names, in the section that `references` took it to stand in: the own one first."""
+    if not name:
+        return None
+    own = str(path[0])
+    sections = (own, *(section for section in PROFILE_SECTIONS if section != own))
+    return next((_KINDS[one], name) for one in sections if tree.find((one, name)) is not None)
 
 
 def _network(config: PlatformConfig) -> NetworkSettings:

@@ -15,23 +15,40 @@ from credbroker.config.values import (
     Text,
     TextOrReference,
     Timeout,
+    Truth,
 )
 from credbroker.request import Access
 
 MODES = ("static", "oauth2", "iam_role", "service_account")
 RESERVED_MODES = (*MODES, "catalog")
 """``catalog`` issues for the tables of any catalog, and is never named."""
-CredentialSource = Literal["web_identity", "pod_identity", "container", "imds", "environment", "default_chain"]
+CredentialSource = Literal[
+    "web_identity",
+    "pod_identity",
+    "container",
+    "imds",
+    "environment",
+    "default_chain",
+    "key",
+    "metadata",
+    "managed_identity",
+    "client_secret",
+    "certificate",
+]
 
 
 class SubjectTokenConfig(BaseModel):
-    """Where a token that is exchanged (RFC 8693) comes from: one of the three."""
+    """Where a token that is exchanged (RFC 8693), or shown as an assertion (RFC 7523), comes from: one of them."""
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
     file: Text | None = None
     secret_ref: NamedReference | None = None
     profile: Text | None = None
+    url: Text | None = None
+    headers: dict[str, Property] | None = None
+    field: Text | None = None
+    aws: Text | None = None
 
 
 class CredentialsConfig(BaseModel):
@@ -87,6 +104,17 @@ class CredentialsConfig(BaseModel):
     credential_source: CredentialSource | None = None
     source_profile: Text | None = None
     sts_endpoint: Text | None = None
+    source_identity: Text | None = None
+    session_tags: dict[str, Property] | None = None
+    transitive_tag_keys: list[Text] | None = None
+    session_run: Truth = False
+
+    platform: Literal["gcp", "azure", "kubernetes"] | None = None
+    key: Reference | None = None
+    service_account: Text | None = None
+    delegates: list[Text] | None = None
+    tenant_id: Text | None = None
+    client_assertion: SubjectTokenConfig | None = None
 
     @property
     def options(self) -> dict[str, Any]:

@@ -96,9 +96,10 @@ def _credentials(path: Path, node: Node | None, plugins: frozenset[str]) -> Iter
     mode = node.entries().get("mode", Node("static")).value
     if not (isinstance(mode, str) and mode in plugins and mode not in RESERVED_MODES):
         yield _Place(path, node, frozenset(CredentialsConfig.model_fields))
-    subject = node.entries().get("subject_token")
-    if subject is not None:
-        yield _Place((*path, "subject_token"), subject, frozenset(SubjectTokenConfig.model_fields))
+    for key in ("subject_token", "client_assertion"):
+        subject = node.entries().get(key)
+        if subject is not None:
+            yield _Place((*path, key), subject, frozenset(SubjectTokenConfig.model_fields))
 
 
 def _backend(path: Path, node: Node) -> Iterator[_Place]:

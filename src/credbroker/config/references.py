@@ -64,7 +64,7 @@ def _named(section: str, path: Path, profile: Node) -> Iterator[tuple[Path, Node
         if not storage.items():
             yield (*path, "storage"), storage, ("storage",)
     own_first = (section, *(other for other in PROFILE_SECTIONS if other != section))
-    for below in (("source_profile",), ("subject_token", "profile")):
+    for below in (("source_profile",), ("subject_token", "profile"), ("client_assertion", "profile")):
         full: Path = ("credentials", *below)
         node = profile.find(full)
         if node is not None:

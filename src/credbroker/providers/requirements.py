@@ -20,11 +20,9 @@ _REST_TYPES = ("rest", "polaris")
 
 
 def settings(profile: Profile) -> CredentialSettings:
-    """The profile's ``credentials:`` block. Raises ``ConfigurationError`` where it has none, or one of a later version."""
+    """The profile's ``credentials:`` block. Raises ``ConfigurationError`` where it has none."""
     if profile.credentials is None:
         raise misconfigured(profile, "credentials", "is missing: say how its credentials are issued")
-    for key in profile.credentials.unsupported:
-        raise misconfigured(profile, f"credentials.{key}", "is not supported by this version of credbroker yet")
     return profile.credentials
 
 

@@ -1,45 +1,53 @@
-"""``service_account``: an identity of Google Cloud or Azure, narrowed to exactly the asked locations.
-
-This version says what it would grant (``explain``); it does not issue yet.
-"""
+"""``service_account``: an identity of Google Cloud, Azure or Kubernetes, for exactly what is asked. One file a platform."""
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 from credbroker.context import Context
 from credbroker.profile import Profile, StorageProfile
 from credbroker.providers import Grant
 from credbroker.providers.requirements import check_profile, misconfigured, settings
-from credbroker.request import Access, CredentialRequest
-from credbroker.vending import adls, gcs
+from credbroker.request import CredentialRequest
+
+if TYPE_CHECKING:
+    from credbroker.credentials import Credential
+    from credbroker.providers import Provider
+
+_OF_STORE = {"gcs": "gcp", "azure": "azure"}
 
 
 class ServiceAccountProvider:
-    """Plans access boundaries for ``gs://`` and user-delegation SAS for ``abfss://``."""
+    """Issues by the platform that the store's type says, or ``credentials.platform``."""
 
     def plan(self, request: CredentialRequest, profile: Profile) -> Grant:
-        """The access boundary, or the fields of the SAS, for exactly the asked locations.
+        """See ``Provider.plan``: the access boundary, the fields of the SAS, or nothing for a token."""
+        return _of(profile).plan(request, profile)
 
-        Raises ``ConfigurationError`` for settings that cannot work, and for locations that neither can express or hold.
-        """
-        settings(profile)
-        if not isinstance(profile, StorageProfile):
-            raise misconfigured(profile, "credentials.mode", "'service_account' serves storage only in this version")
-        check_profile(profile)
-        access = request.access or Access.READ
-        if profile.type == "gcs":
-            return Grant(gcs.access_boundary(request.locations, access), request.locations, access)
-        if profile.type == "azure":
-            granted = adls.granted(request.locations, allow_container_scope=profile.allow_container_scope)
-            fields = adls.sas_fields(request.locations, access, allow_container_scope=profile.allow_container_scope)
-            return Grant(fields, (granted,), access)
+    def issue(self, request: CredentialRequest, context: Context) -> Credential:
+        """See ``Provider.issue``. Raises what the platform's own does."""
+        return _of(context.profile).issue(request, context)
+
+
+def _of(profile: Profile) -> Provider:
+    block = settings(profile)
+    check_profile(profile)
+    stated = block.platform
+    platform = _OF_STORE.get(profile.type) if isinstance(profile, StorageProfile) else stated
+    if platform is None and isinstance(profile, StorageProfile):
         raise misconfigured(profile, "type", f"is {profile.type!r}: mode service_account serves 'gcs' and 'azure'")
+    if platform is None:
+        raise misconfigured(profile, "credentials.platform", "is missing: say gcp, azure or kubernetes")
+    if stated not in (None, platform):
+        raise misconfigured(profile, "credentials.platform", f"is {stated!r}, and the store is {platform!r}'s: leave it out")
+    if platform == "gcp":
+        from credbroker.providers.service_account_gcp import GcpServiceAccount
 
-    def issue(self, request: CredentialRequest, context: Context) -> NoReturn:
-        """Raise ``ConfigurationError``: what it would grant can be explained, and is not issued by this version."""
-        raise misconfigured(
-            context.profile,
-            "credentials.mode",
-            "'service_account' is not issued by this version of credbroker yet: it can be explained only",
-        )
+        return GcpServiceAccount()
+    if platform == "azure":
+        from credbroker.providers.service_account_azure import AzureServiceAccount
+
+        return AzureServiceAccount()
+    from credbroker.providers.service_account_kubernetes import KubernetesServiceAccount
+
+    return KubernetesServiceAccount()

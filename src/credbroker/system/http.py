@@ -16,7 +16,7 @@ import requests
 
 from credbroker.context import ClientCertificate, Clock, Connection, HttpRequest, HttpResponse
 from credbroker.errors import ConfigurationError, CredbrokerError, MalformedResponse
-from credbroker.hosts import host_matches, is_loopback
+from credbroker.hosts import host_matches, is_loopback, is_metadata_service
 from credbroker.system.clock import SystemClock
 from credbroker.system.deadline import Exchange, current
 from credbroker.system.faults import TRANSPORT_ERRORS, explained
@@ -92,7 +92,7 @@ class SystemHttp:
         token = None
         try:
             prepared, host, port = _prepared(request, allow_insecure=allow_insecure)
-            self._check_host(host)
+            self._check_host(host, link_local=request.link_local)
             exchange = Exchange((host, port), timeout, self._clock.now, on_connection)
             token = current.set(exchange)
             return self._exchange(prepared, exchange, host, request.client_certificate)
@@ -104,7 +104,12 @@ class SystemHttp:
             if token is not None:
                 current.reset(token)
 
-    def _check_host(self, host: str) -> None:
+    def _check_host(self, host: str, *, link_local: bool) -> None:
+        if link_local and not (is_metadata_service(host) or is_loopback(host)):
+            # It goes past the proxy and the allowed hosts: a variable of the environment may not lead it elsewhere.
+            raise ConfigurationError(f"{host!r} is no address of a metadata service: nothing was sent to it")
+        if link_local:
+            return
         if self._allowed_hosts is not None and not host_matches(host, self._allowed_hosts):
             raise ConfigurationError(f"the host {host!r} is not in network.allowed_hosts: nothing was sent to it")
 
@@ -117,7 +122,9 @@ class SystemHttp:
     ) -> HttpResponse:
         transport = self._ready() if certificate is None else self._ready_with(certificate)
         # Through a proxy, loopback would be the proxy's own, and plain http would show it the secret.
-        proxies = {"http": self._proxy, "https": self._proxy} if self._proxy and not is_loopback(host) else {}
+        # A metadata service that a proxy reaches is the proxy's: its identity, not ours.
+        own = is_loopback(host) or is_metadata_service(host)
+        proxies = {"http": self._proxy, "https": self._proxy} if self._proxy and not own else {}
         answer = transport.send(prepared, stream=True, timeout=exchange.remaining(), verify=True, proxies=proxies)
         with closing(answer):
             received = self._clock.now()
@@ -193,7 +200,7 @@ def _prepared(request: HttpRequest, *, allow_insecure: bool) -> tuple[requests.P
         raise ConfigurationError("an issuer's URL must be https://, with a host")
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(f"the URL for {host!r} carries userinfo: name the user by client_id and a secret_ref")
-    if parts.scheme == "http" and not (allow_insecure or is_loopback(host)):
+    if parts.scheme == "http" and not (allow_insecure or is_loopback(host) or request.link_local):
         raise ConfigurationError(f"plain http to {host!r} would show the secret on the way: use https, or allow_insecure")
     if parts.scheme == "http" and request.client_certificate is not None:
         raise ConfigurationError(f"plain http to {host!r} presents no client certificate: use https")

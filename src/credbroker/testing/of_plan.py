@@ -14,7 +14,7 @@ from credbroker.testing.trial import Subject
 from credbroker.testing.watching import watched
 
 # What the broker itself reads, and what has a meaning without being written.
-_NOT_ITS_OWN = frozenset({"mode", "timeout", "default_ttl", "reread_interval", "unsupported", "options"})
+_NOT_ITS_OWN = frozenset({"mode", "timeout", "default_ttl", "reread_interval", "options"})
 _ODD: tuple[object, ...] = (17, ["a", "list"], {"a": "map"}, True, "")
 
 

@@ -33,7 +33,7 @@ def credentials(**settings: object) -> CredentialSettings:
 
 
 def test_every_setting_has_its_key() -> None:
-    own = {field.name for field in fields(CredentialSettings)} - {"unsupported", "options"}
+    own = {field.name for field in fields(CredentialSettings)} - {"options"}
     assert own <= set(CredentialsConfig.model_fields)
 
 
@@ -100,12 +100,11 @@ def test_a_missing_token_url_stays_missing_for_the_provider_to_build() -> None:
     assert block.client_secret == SecretReference(secret_ref="s", next="t")
 
 
-def test_what_is_not_supported_yet_is_named() -> None:
+def test_another_profile_is_named_with_its_section() -> None:
     sections = {"storage": {"base": {"credentials": {"mode": "static"}}}}
     block = catalog(sections, credentials={"mode": "iam_role", "source_profile": "base"}).credentials
     assert block is not None
-    assert block.unsupported == ("source_profile",)
-    assert credentials(mode="oauth2", private_key={"secret_ref": "k"}, issuer="https://i").unsupported == ()
+    assert block.source_profile == ("storage", "base")
 
 
 def test_an_exchanged_token_comes_from_a_file_a_secret_or_a_profile_of_the_own_section_first() -> None:

@@ -293,7 +293,6 @@ def test_a_role_of_no_account_is_taken_where_the_sts_is_not_awss_own() -> None:
         ({}, {"type": "azure"}, "storage.lake.type is 'azure'"),
         ({"sts_endpoint": "https://sts.example.com/?Action=x"}, {}, "sts_endpoint has a query"),
         ({}, {"allow_insecure": True}, "allow_insecure is refused in production .*absent 'environment:'"),
-        ({"unsupported": ("session_tags",)}, {}, "session_tags is not supported"),
     ],
 )
 def test_settings_that_cannot_work_are_named_when_the_handle_is_made(

@@ -436,10 +436,6 @@ def test_a_storage_profile_has_no_use_for_a_token() -> None:
     assert "storage.lake.credentials.mode" in _plan(StorageProfile(name="lake", credentials=SETTINGS))
 
 
-def test_a_key_of_a_later_version_is_refused_at_use() -> None:
-    assert "credentials.private_key" in _plan(replace(PROFILE, credentials=replace(SETTINGS, unsupported=("private_key",))))
-
-
 def test_settings_that_cannot_work_send_nothing() -> None:
     http = FakeHttp(_answer())
     vault = Vault(oauth="first")
