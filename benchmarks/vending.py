@@ -22,10 +22,11 @@ from benchmarks.report import Row, Table, Target
 from benchmarks.sampling import Effort, median
 from credbroker import Broker
 from credbroker.cli.demo.seaweed import SeaweedFS
+from credbroker.credentials import DelegationKey
 from credbroker.errors import ConfigurationError
 from credbroker.location import Location
 from credbroker.request import Access
-from credbroker.vending.adls import DelegationKey, sas_fields, sign
+from credbroker.vending.adls import sas_fields, sign
 from credbroker.vending.gcs import access_boundary
 from credbroker.vending.s3 import compact, session_policy
 

@@ -253,17 +253,29 @@ class Brokerage:
         def get(wanted: CredentialRequest) -> Credential:
             return self._get_inline(wanted)
 
-        def base(name: str) -> Credential:
-            own = replace(
+        def own(name: str) -> CredentialRequest:
+            return replace(
                 request, locations=(), access=None, scopes=frozenset(), audience=None, table=None, actor=None, base=name
             )
-            return self._get_inline(own)
+
+        made_of: dict[str, str] = {}
+
+        def base(name: str) -> Credential:
+            value = self._get_inline(own(name))
+            # Where a server refused the value that was made of this very one, it may be this one that it does not take. What
+            # this one was made of in its turn was taken, else it would not be there.
+            refused = request.base is None and slot.refused is not None and slot.instants is None
+            if refused and slot.made_of.get(name) == value.fingerprint:
+                self.engine.invalidate(self.slot(own(name)), value)
+                value = self._get_inline(own(name))
+            made_of[name] = value.fingerprint
+            return value
 
         # Nested issues run on one thread, one inside the other: this is the chain of them.
         chain: list[Slot] = self._chains.__dict__.setdefault("slots", [])
         chain.append(slot)
         try:
-            return issue(
+            loaded = issue(
                 request,
                 profile,
                 provider,
@@ -272,10 +284,13 @@ class Brokerage:
                 deadline=flight.deadline or self.context.clock.elapsed(),
                 get=get,
                 base=base,
+                drop=lambda name, value: self.engine.invalidate(self.slot(own(name)), value),
                 invalidate=lambda wanted, value: self.engine.invalidate(self.slot(wanted), value),
             )
         finally:
             chain.pop()
+        slot.made_of = made_of
+        return loaded
 
     def _get_inline(self, request: CredentialRequest) -> Credential:
         while True:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from credbroker.credentials import Credential
 from credbroker.errors import ConfigurationError, SecretNotFound
@@ -184,6 +184,10 @@ def _no_base(name: str) -> NoReturn:
     raise ConfigurationError("this Context is of no flight: it has no base credential")
 
 
+def _no_drop(name: str, value: Credential) -> NoReturn:
+    raise ConfigurationError("this Context is of no flight: it has no base credential to drop")
+
+
 def _no_invalidate(request: CredentialRequest, value: Credential) -> NoReturn:
     raise ConfigurationError("this Context is of no flight: it cannot invalidate another profile's credential")
 
@@ -196,7 +200,8 @@ class Context:
     provider a copy whose clock does not jump, with ``profile`` (the settings to issue by), ``remaining`` (seconds left of
     the flight), ``get`` and ``invalidate`` (another profile's credential: same store, limits and audit), ``base`` (the
     profile's own credential of that name, of which narrower ones are made: ``issue`` is called for it with
-    ``request.base``, and it is held once) and ``on_connection``.
+    ``request.base``, and it is held once), ``drop`` (an issuer refused that one: True where ``base`` may bring another) and
+    ``on_connection``.
     """
 
     clock: Clock = NO_CLOCK
@@ -207,6 +212,7 @@ class Context:
     remaining: Callable[[], float] = lambda: _OF_NO_FLIGHT
     get: Callable[[CredentialRequest], Credential] = _no_get
     base: Callable[[str], Credential] = _no_base
+    drop: Callable[[str, Credential], bool] = _no_drop
     invalidate: Callable[[CredentialRequest, Credential], bool] = _no_invalidate
     on_connection: Callable[[Connection], None] | None = None
 
@@ -226,4 +232,7 @@ class Context:
 
     def of_no_profile(self) -> Context:
         """The same world without a profile and other profiles' credentials: what a secret's backend may touch."""
-        return replace(self, profile=None, get=_no_get, base=_no_base, invalidate=_no_invalidate, on_connection=None)  # type: ignore[arg-type]
+        none: Any = None  # a backend's context has no profile
+        return replace(
+            self, profile=none, get=_no_get, base=_no_base, drop=_no_drop, invalidate=_no_invalidate, on_connection=None
+        )

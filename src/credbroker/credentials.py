@@ -7,11 +7,12 @@ refresh reaches. Hold the ``CredentialSource`` instead and ask it at each use.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from credbroker.errors import AccessDenied
+from credbroker.errors import AccessDenied, MalformedResponse
 from credbroker.location import Location, covering
 from credbroker.request import Access
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # Drawn anew in each process: a fingerprint tells two values of one process apart and is no oracle for anyone else.
 _FINGERPRINT_KEY = os.urandom(32)
+# What stands in a user delegation key beside its times.
+_IDENTIFIER = re.compile(r"[0-9A-Za-z-]{1,64}")
+_SERVICE_VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def _fingerprint(*parts: str) -> str:
@@ -188,6 +192,50 @@ class DatabaseCredentials(_Value):
         return (self.username, secret.get_secret_value() if secret else "")
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class DelegationKey(_Value):
+    """A user delegation key, as Azure's blob service gave it (Microsoft, "Get User Delegation Key").
+
+    ``oid`` and ``tid`` are the identity and its tenant; ``value`` is base64. Every SAS that it signs dies with it at
+    ``expiry``, so it is the secret of them all. ``expires_at`` is when it is too old to sign another one (absent: at its
+    ``expiry``). Raises ``MalformedResponse`` for a field that no such key has: each stands in what is signed.
+    """
+
+    oid: str
+    tid: str
+    start: datetime
+    expiry: datetime
+    service: str
+    version: str
+    value: SecretStr
+    expires_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        import base64
+
+        _need_secret(self, value=self.value)
+        for name, text, pattern in (("oid", self.oid, _IDENTIFIER), ("tid", self.tid, _IDENTIFIER)):
+            if not pattern.fullmatch(text):
+                raise MalformedResponse(f"the user delegation key's {name} is no identifier")
+        if self.service != "b":
+            raise MalformedResponse("the user delegation key is not for blob storage")
+        if not _SERVICE_VERSION.fullmatch(self.version):
+            raise MalformedResponse("the user delegation key's version is no service version")
+        for name, instant in (("start", self.start), ("expiry", self.expiry)):
+            if instant.tzinfo is None or instant.microsecond:
+                raise MalformedResponse(f"the user delegation key's {name} is no whole second of UTC")
+        try:
+            base64.b64decode(self.value.get_secret_value(), validate=True)
+        except ValueError:
+            raise MalformedResponse("the user delegation key's value is no base64") from None
+        if self.expires_at is None:
+            object.__setattr__(self, "expires_at", self.expiry)
+        self._check_expiry()
+
+    def _identity(self) -> tuple[str, ...]:
+        return (self.value.get_secret_value(),)
+
+
 StorageCredentials = S3Credentials | GCSCredentials | ADLSCredentials
 
 
@@ -246,7 +294,9 @@ def _capped(value: StorageCredentials, expires_at: datetime) -> StorageCredentia
     )
 
 
-Credential = AccessToken | S3Credentials | GCSCredentials | ADLSCredentials | DatabaseCredentials | TableCredentials
+Credential = (
+    AccessToken | S3Credentials | GCSCredentials | ADLSCredentials | DatabaseCredentials | TableCredentials | DelegationKey
+)
 AnyCredential = TypeVar("AnyCredential", bound=_Value)
 
 
@@ -263,6 +313,7 @@ __all__ = [
     "AccessToken",
     "Credential",
     "DatabaseCredentials",
+    "DelegationKey",
     "GCSCredentials",
     "S3Credentials",
     "StorageCredentials",

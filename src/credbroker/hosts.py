@@ -31,6 +31,16 @@ def is_metadata_service(host: str) -> bool:
     return host.lower() in _METADATA
 
 
+def is_link_local(host: str) -> bool:
+    """Whether ``host`` is an address of 169.254.0.0/16, which no router passes on; App Service has some."""
+    from ipaddress import IPv4Address
+
+    try:
+        return IPv4Address(host).is_link_local
+    except ValueError:
+        return False
+
+
 def host_matches(host: str, patterns: Sequence[str]) -> bool:
     """Whether ``host`` is one of ``patterns``: an exact name, or ``*.amazonaws.com`` for any name below that one.
 

@@ -73,6 +73,7 @@ def issue(
     deadline: float,
     get: Callable[[CredentialRequest], Credential],
     base: Callable[[str], Credential],
+    drop: Callable[[str, Credential], bool],
     invalidate: Callable[[CredentialRequest, Credential], bool],
 ) -> Loaded:
     """Issue once. Raises a ``CredbrokerError``; then nothing is held and the trail says why."""
@@ -86,6 +87,7 @@ def issue(
             in_flight(context, clock, profile, deadline),
             get=get,
             base=base,
+            drop=drop,
             invalidate=invalidate,
             on_connection=record.connected,
         )

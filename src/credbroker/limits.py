@@ -17,7 +17,12 @@ def within(request: CredentialRequest, profile: Profile) -> CredentialRequest:
     """The request, completed by what the profile alone can mean. Raises ``AccessDenied`` that says what is allowed."""
     if request.base is not None:
         return request  # asked by the profile's own provider, for which no caller's limits hold
-    if request.access is None and request.kind in ("storage", "table"):
+    settings = profile.credentials
+    # A role's keys for a catalog are narrowed by access, as those for a store are; a token is by its scope.
+    narrowed_by_access = request.kind in ("storage", "table") or (
+        request.kind == "catalog" and settings is not None and settings.mode == "iam_role"
+    )
+    if request.access is None and narrowed_by_access:
         # Before it is checked: what is unsaid would pass a profile to write, and could be narrowed to anything.
         request = replace(request, access=Access.READ)
     if request.kind == "storage":
@@ -27,8 +32,7 @@ def within(request: CredentialRequest, profile: Profile) -> CredentialRequest:
         text = f"access {request.access.value!r}{of} was asked; the profile allows {profile.access.value!r}"
         raise AccessDenied(text, profile=profile.name)
     _check_scopes(request, profile)
-    settings = profile.credentials
-    if request.kind == "catalog" and settings is not None and request.access not in settings.scopes:
+    if not narrowed_by_access and request.kind == "catalog" and settings and request.access not in settings.scopes:
         # The profile has one token for every access: two requests that differ in it share that token.
         return replace(request, access=None)
     return request

@@ -6,6 +6,7 @@ from credbroker.credentials import (
     ADLSCredentials,
     Credential,
     DatabaseCredentials,
+    DelegationKey,
     GCSCredentials,
     S3Credentials,
     TableCredentials,
@@ -31,9 +32,9 @@ _NOTHING_HELD = "nothing is held here; what was issued before, here or elsewhere
 
 def irrevocable(profile: Profile, value: Credential) -> Revocation:
     """Why a held value cannot be taken back, and the step that ends it all the same."""
-    until = (
-        f"until {value.expires_at:%Y-%m-%d %H:%M:%S} UTC" if value.expires_at is not None else "until its owner withdraws it"
-    )
+    # A delegation key is let go of before its end, to which what it signed may live.
+    end = value.expiry if isinstance(value, DelegationKey) else value.expires_at
+    until = f"until {end:%Y-%m-%d %H:%M:%S} UTC" if end is not None else "until its owner withdraws it"
     if isinstance(value, TableCredentials):
         kinds = {type(inner): inner for _, inner in value.by_location}
         steps = "; ".join(_step(profile, inner) for inner in kinds.values())
@@ -65,7 +66,7 @@ def _what(value: Credential) -> str:
             return "an access token of Google's"
         case DatabaseCredentials():
             return "a login"
-    return "a token"
+    return "a user delegation key" if isinstance(value, DelegationKey) else "a token"
 
 
 def _step(profile: Profile, value: Credential) -> str:
@@ -74,13 +75,21 @@ def _step(profile: Profile, value: Credential) -> str:
             return "deactivate the access key in IAM, and put a new one into the secret"
         case S3Credentials():
             return _sts(profile)
-        case ADLSCredentials(account=account):
-            return _SAS.format(account=account)
+        case ADLSCredentials() | DelegationKey():
+            return _SAS.format(account=getattr(value, "account", "<the account>"))
         case GCSCredentials():
             return _GCS
         case DatabaseCredentials():
-            return "drop the database's user, or change its password"
+            return _login(profile)
     return _CLIENT
+
+
+def _login(profile: Profile) -> str:
+    block = profile.credentials
+    if block is None or block.mode != "iam_role":
+        return "drop the database's user, or change its password"
+    # What AWS makes is no password of the user's own, which could be changed.
+    return f"lock the user in the database{f', and {_sts(profile)}' if block.role_arn else ''}"
 
 
 def _sts(profile: Profile) -> str:

@@ -22,7 +22,10 @@ from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession
 from aiobotocore.signers import AioRequestSigner
 from botocore.loaders import Loader
+from botocore.session import Session
+from botocore.signers import RequestSigner
 from pyiceberg.catalog import Catalog, MetastoreCatalog
+from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.catalog.rest import RestCatalog, TableResponse
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.fsspec import FsspecFileIO, FsspecInputFile, FsspecOutputFile
@@ -31,7 +34,14 @@ from pyiceberg.table import StagedTable, Table
 from pyiceberg.utils.config import Config
 from s3fs import S3FileSystem
 
-from credbroker.integrations.pyiceberg import BrokerFsspecFileIO, BrokerPyArrowFileIO, BrokerRestCatalog, BrokerSqlCatalog
+from credbroker.integrations.pyiceberg import (
+    BrokerFsspecFileIO,
+    BrokerGlueCatalog,
+    BrokerPyArrowFileIO,
+    BrokerRestCatalog,
+    BrokerSqlCatalog,
+)
+from credbroker.integrations.pyiceberg.metastore import BrokerMetastore
 
 SUPPORTED = ("0.11.", "0.12.")
 SOURCES = Path(pyiceberg.__file__).parent
@@ -49,6 +59,8 @@ HOOKS: list[tuple[type, str, tuple[str, ...]]] = [
     (RestCatalog, "_load_file_io", ("properties", "location")),
     (RestCatalog, "_response_to_table", ("identifier_tuple", "table_response")),
     (RestCatalog, "_response_to_staged_table", ("identifier_tuple", "table_response")),
+    # Glue takes the client that it asks, and has its tables from here.
+    (GlueCatalog, "_convert_glue_to_iceberg", ("glue_table",)),
     # The same for SQL.
     (Catalog, "_load_file_io", ("properties", "location")),
     (SqlCatalog, "_convert_orm_to_iceberg", ("orm_table",)),
@@ -90,7 +102,17 @@ def test_the_stock_fsspec_file_systems_are_made_behind_one_door() -> None:
         assert re.search(r"self\.(_get_fs_from_uri|get_fs)\(uri", inspect.getsource(operation))
 
 
-@pytest.mark.parametrize("ours", [BrokerRestCatalog, BrokerSqlCatalog, BrokerPyArrowFileIO, BrokerFsspecFileIO])
+@pytest.mark.parametrize(
+    "ours",
+    [
+        BrokerRestCatalog,
+        BrokerGlueCatalog,
+        BrokerSqlCatalog,
+        BrokerMetastore,
+        BrokerPyArrowFileIO,
+        BrokerFsspecFileIO,
+    ],
+)
 def test_every_private_method_that_we_override_is_named_above(ours: type) -> None:
     overridden = {
         name
@@ -197,6 +219,18 @@ def test_the_sql_catalogs_engine_is_an_attribute_made_of_the_uri_once() -> None:
     assert source.count("create_engine(") == 1
     assert "self.engine = create_engine(uri_prop, echo=echo, pool_pre_ping=pool_pre_ping)" in source
     assert source.count("properties.get(URI)") == 1
+
+
+def test_glue_is_asked_by_the_client_that_is_given_and_by_no_other() -> None:
+    source = inspect.getsource(GlueCatalog)
+    assert source.count("session.client(") == 1
+    assert tuple(inspect.signature(GlueCatalog.__init__).parameters) == ("self", "name", "client", "properties")
+    assert "if client is not None:\n            self.glue = client" in source
+
+
+def test_botocore_asks_its_credentials_at_each_signing() -> None:
+    assert "if self._credentials is None:" in inspect.getsource(Session.get_credentials)
+    assert "get_frozen_credentials()" in inspect.getsource(RequestSigner.get_auth_instance)
 
 
 def test_s3fs_keeps_the_session_that_it_is_given() -> None:

@@ -21,6 +21,7 @@ from credbroker import Broker, SecretReference
 from credbroker.errors import (
     ConfigurationError,
     CredbrokerError,
+    InsufficientLifetime,
     IssueDenied,
     IssuerUnavailable,
     MalformedResponse,
@@ -305,6 +306,10 @@ def test_the_federated_token_is_read_afresh_at_each_login(entra: Entra, tmp_path
         assert _value(broker) == CANARY
         entra.revoke_tokens()
         (tmp_path / "federated").write_text(entra.federated_token(exp=1))
+        sent = len(entra.calls)
+        assert "was not sent" in str(_refused(InsufficientLifetime, broker))
+        assert len(entra.calls) == sent + 1, "the vault, with the token that it refused"
+        (tmp_path / "federated").write_text(entra.federated_token(sub="another"))
         assert "federated credential" in str(_refused(IssueDenied, broker))
         (tmp_path / "federated").write_text(entra.federated_token() + "\n")
         assert _value(broker) == CANARY

@@ -18,10 +18,11 @@ from pydantic import SecretStr
 from tests.oracles import sas as oracle
 from tests.oracles.sas import NEEDS, READING, WRITING, Request, allows, microsofts, parse, reading
 
+from credbroker.credentials import DelegationKey
 from credbroker.errors import ConfigurationError
 from credbroker.location import Location
 from credbroker.request import Access
-from credbroker.vending.adls import DEEPEST_DIRECTORY, DelegationKey, granted, sas_fields, sign
+from credbroker.vending.adls import DEEPEST_DIRECTORY, granted, sas_fields, sign
 
 NOW = datetime(2026, 8, 1, 12, 0, 0, tzinfo=UTC)
 KEY = DelegationKey(

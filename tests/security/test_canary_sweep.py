@@ -23,11 +23,11 @@ from credbroker import Broker, SecretReference
 from credbroker.cli import main
 from credbroker.cli.command import Command
 from credbroker.context import Context, HttpRequest, HttpResponse
+from credbroker.credentials import DelegationKey
 from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, MalformedResponse
 from credbroker.system import log_filter
 from credbroker.system.environment import SystemEnvironment
 from credbroker.testing import FakeHttp, ManualClock
-from credbroker.vending.adls import DelegationKey
 from tests.security.canary import NOW, SECRET, TOKEN, answered, assert_clean, everything_about, locals_of
 
 CONFIG: dict[str, Any] = {

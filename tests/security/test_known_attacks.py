@@ -20,10 +20,11 @@ from pydantic import SecretStr
 
 from credbroker import Broker, TableCredentials
 from credbroker.context import Context, HttpRequest, HttpResponse
+from credbroker.credentials import DelegationKey
 from credbroker.errors import AccessDenied, ConfigurationError, CredbrokerError, MalformedResponse
 from credbroker.location import Location
 from credbroker.testing import ControlledProvider, FakeHttp, ManualClock
-from credbroker.vending.adls import DelegationKey, sign
+from credbroker.vending.adls import sign
 from tests.oracles import sas
 from tests.oracles.cel import allows as google_allows
 from tests.oracles.iam import allowed, may, may_list
@@ -80,15 +81,16 @@ AWS_ROLE = {
     "sts_endpoint": "https://sts.eu-west-1.amazonaws.com",
     "credential_source": "environment",
 }
-GOOGLE_OR_AZURE = {"mode": "service_account"}
+GOOGLE = {"mode": "service_account", "credential_source": "metadata"}
+AZURE = {"mode": "service_account", "credential_source": "managed_identity"}
 LAKE = {"locations": ["s3://lake/wh/"], "access": "read_write", "credentials": AWS_ROLE}
 STORAGE: dict[str, Any] = {
     "lake": LAKE,
     "bucket": {**LAKE, "locations": ["s3://lake/"]},
     "compatible": {**LAKE, "credentials": {**AWS_ROLE, "sts_endpoint": "https://store.example"}},
-    "google": {"type": "gcs", "locations": ["gs://lake/wh/"], "access": "read_write", "credentials": GOOGLE_OR_AZURE},
-    "azure": {"type": "azure", "locations": [f"{ABFSS}/wh/"], "access": "read_write", "credentials": GOOGLE_OR_AZURE},
-    "flat": {"type": "azure", "locations": [f"{ABFSS}/"], "allow_container_scope": True, "credentials": GOOGLE_OR_AZURE},
+    "google": {"type": "gcs", "locations": ["gs://lake/wh/"], "access": "read_write", "credentials": GOOGLE},
+    "azure": {"type": "azure", "locations": [f"{ABFSS}/wh/"], "access": "read_write", "credentials": AZURE},
+    "flat": {"type": "azure", "locations": [f"{ABFSS}/"], "allow_container_scope": True, "credentials": AZURE},
 }
 OAUTH2 = {"mode": "oauth2", "client_id": "p", "client_secret": {"secret_ref": "p"}, "scope": "a"}
 CATALOG = {"uri": URI, "storage": ["lake", "google", "azure"], "credentials": OAUTH2}

@@ -378,7 +378,7 @@ def test_a_callback_hears_of_what_comes_after_a_refusal_and_after_an_outage(desk
     ("changes", "fault"),
     [
         ({"uri": "http://catalog.example/api"}, "plain http"),
-        ({"type": "glue"}, "not supported"),
+        ({"type": "glue"}, "takes signed requests alone"),
         ({"type": "nessie"}, "not supported"),
         ({"type": "sql"}, "has no token"),
         ({"allow_insecure": True}, "refused in production"),

@@ -263,7 +263,8 @@ def test_what_nobody_would_enforce_is_no_downscoping(desk: Desk) -> None:
 
 def test_a_container_is_not_narrowed_to_a_folder_that_no_sas_would_hold_it_to() -> None:
     root = "abfss://data@account.dfs.core.windows.net/"
-    flat = {"locations": [root], "allow_container_scope": True, "credentials": {"mode": "service_account"}}
+    identity = {"mode": "service_account", "credential_source": "managed_identity"}
+    flat = {"locations": [root], "allow_container_scope": True, "credentials": identity}
     with Broker.from_config({"environment": "local", "storage": {"flat": flat}}) as broker:
         handle = broker.storage("flat", f"{root}sales")
         assert handle.explain().locations == at(root)

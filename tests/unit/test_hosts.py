@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from credbroker.hosts import host_matches, is_loopback, url_fault
+from credbroker.hosts import host_matches, is_link_local, is_loopback, url_fault
 
 PATTERNS = ("polaris.internal", "*.amazonaws.com")
 
@@ -72,3 +72,13 @@ def test_a_query_and_plain_http_pass_only_where_they_may() -> None:
     assert url_fault("https://issuer.internal/token?tenant=a", query=True) is None
     assert url_fault("http://issuer.internal/token", plain=True) is None
     assert url_fault("http://issuer.internal/#x", query=True, plain=True) is not None
+
+
+@pytest.mark.parametrize("host", ["169.254.129.2", "169.254.169.254", "169.254.0.0", "169.254.255.255"])
+def test_an_address_of_the_link_is_one(host: str) -> None:
+    assert is_link_local(host)
+
+
+@pytest.mark.parametrize("host", ["169.253.1.1", "169.255.0.1", "10.0.0.1", "169.254.1", "169.254.1.1.example", ""])
+def test_no_other_host_is_of_the_link(host: str) -> None:
+    assert not is_link_local(host)

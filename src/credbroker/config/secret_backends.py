@@ -28,6 +28,7 @@ class BackendAuthConfig(BaseModel):
     jwt: Reference | None = None
     path: AbsolutePath | None = None
     key: Reference | None = None
+    audience: Text | None = None
     tenant_id: Text | None = None
     client_id: TextOrReference | None = None
     client_secret: Reference | None = None
@@ -84,10 +85,15 @@ _VAULT_LOGINS = {
     "approle": _keys("role_id secret_id", "mount"),
     "jwt": _keys("role", "mount path jwt"),
 }
-_GCP_LOGINS = {"service_account_key": _keys("key")}
+_GCP_LOGINS = {
+    "service_account_key": _keys("key"),
+    "web_identity": _keys("path audience"),
+    "metadata": _keys(),
+}
 _AZURE_LOGINS = {
     "client_secret": _keys("tenant_id client_id client_secret"),
     "workload_identity": _keys("tenant_id client_id path"),
+    "managed_identity": _keys(further="client_id"),
 }
 TYPES: dict[str, Keys] = {
     "env": _keys(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -28,10 +29,19 @@ def refuses_client(response: HttpResponse) -> bool:
     return response.status in (400, 401) and parse_error(response.body) == "invalid_client"
 
 
-def granted(response: HttpResponse, url: str, remedies: Mapping[str, str], otherwise: str) -> tuple[SecretStr, float]:
+def granted(
+    response: HttpResponse,
+    url: str,
+    remedies: Mapping[str, str],
+    otherwise: str,
+    *,
+    default_ttl: timedelta | None = None,
+    exchanged: bool = False,
+) -> tuple[SecretStr, float]:
     """The token that ``url`` answered with, and its life in seconds, counted from before it was asked for.
 
-    ``remedies`` says what to do for each registered error code, ``otherwise`` for what has none. Raises ``IssueDenied``
+    ``remedies`` says what to do for each registered error code, ``otherwise`` for what has none. ``default_ttl`` is the life
+    of a token whose answer states none, ``exchanged`` says that it is a token exchange's (RFC 8693). Raises ``IssueDenied``
     (who we are was not accepted, so no grant was judged), ``IssuerUnavailable``, ``MalformedResponse``,
     ``InsufficientLifetime``.
     """
@@ -39,7 +49,7 @@ def granted(response: HttpResponse, url: str, remedies: Mapping[str, str], other
     if response.status != 200:
         raise _refused(response, host, remedies, otherwise)
     try:
-        token = parse_token_response(response.body, sent=response.sent, default_ttl=None)
+        token = parse_token_response(response.body, sent=response.sent, default_ttl=default_ttl, exchanged=exchanged)
     except MalformedResponse:
         token = None
     if token is None or token.expires_at is None:

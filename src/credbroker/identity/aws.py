@@ -1,10 +1,11 @@
-"""The base identity towards AWS, and where its services are. No SDK is loaded for it."""
+"""The base identity towards AWS, and where its services are. No SDK is loaded for it, but by ``default_chain``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from pydantic import SecretStr
 
@@ -26,33 +27,42 @@ _OTHERS = {
     "aws-iso-e": ("eu-isoe-", "cloud.adc-e.uk"),
     "aws-iso-f": ("us-isof-", "csp.hci.ic.gov"),
 }
-_LATER_SOURCES = ("web_identity", "pod_identity", "container", "imds", "default_chain")
+WEB_IDENTITY = "web_identity"
+DEFAULT_CHAIN = "default_chain"
 _VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """AWS keys: those that sign a call, or those that it brought."""
+    """AWS keys: those that sign a call, or those that it brought. ``expires_at`` is by our clock; None: nobody said."""
 
     access_key_id: str
     secret_access_key: SecretStr
     session_token: SecretStr | None = None
+    expires_at: datetime | None = None
 
 
 def source_fault(source: str | None) -> str | None:
-    """What is wrong with a ``credential_source``, to be said after its name; None for one that this version knows."""
+    """What is wrong with a ``credential_source`` that is to have keys of its own, to be said after its name; None: nothing.
+
+    ``web_identity`` has none, only a role takes it; ``default_chain`` is for a role too, outside production.
+    """
     if source is None:
-        return "is missing: name the base identity, 'environment'"
-    if source in _LATER_SOURCES:
-        return f"{source!r} is not supported by this version yet: use 'environment'"
-    return None if source in _SOURCES else "is not known: use 'environment'"
+        return f"is missing: name the base identity, {_listed(KEY_SOURCES)}"
+    if source == WEB_IDENTITY:
+        return f"is {source!r}, a token without keys, which only mode iam_role takes: use {_listed(KEY_SOURCES)}"
+    if source == DEFAULT_CHAIN:
+        return f"is {source!r}, which only mode iam_role takes, outside production: use {_listed(KEY_SOURCES)}"
+    return None if source in _SOURCES else f"is not known to AWS: use {_listed(KEY_SOURCES)}"
 
 
 def base_keys(source: str | None, context: Context) -> Keys:
     """The keys of the base identity that ``source`` names, and of no other.
 
-    Raises ``CredentialUnavailable`` where it is absent, ``ConfigurationError`` for keys that no request could carry, and for
-    a source that ``source_fault`` has a word on.
+    Raises ``CredentialUnavailable`` where it is absent, ``ConfigurationError`` for keys that no request could carry and for
+    a source that ``source_fault`` has a word on, ``IssueDenied`` where a metadata service refuses them,
+    ``IssuerUnavailable`` or ``MalformedResponse`` where it does not answer so, and ``InsufficientLifetime`` for keys that
+    are over, or would be before they arrive: those are never sent.
     """
     fault = source_fault(source)
     if fault is not None:
@@ -61,6 +71,11 @@ def base_keys(source: str | None, context: Context) -> Keys:
     if isinstance(keys, CredbrokerError):
         raise keys
     return keys
+
+
+def remedy_for(source: str | None) -> str:
+    """Where to look when AWS does not take the keys of the base identity that ``source`` names."""
+    return _REMEDIES.get(source or "", f"the keys of credential_source: {source} (has their role been deleted?)")
 
 
 def _of_environment(context: Context) -> Keys | CredbrokerError:
@@ -82,8 +97,45 @@ def _of_environment(context: Context) -> Keys | CredbrokerError:
     return Keys(key_id, SecretStr(secret), SecretStr(token) if token else None)
 
 
+def _of_container(context: Context) -> Keys | CredbrokerError:
+    from credbroker.identity import aws_metadata  # what has its keys in variables needs none of it
+
+    return aws_metadata.container_keys(context)
+
+
+def _of_pod_identity(context: Context) -> Keys | CredbrokerError:
+    from credbroker.identity import aws_metadata
+
+    return aws_metadata.pod_identity_keys(context)
+
+
+def _of_imds(context: Context) -> Keys | CredbrokerError:
+    from credbroker.identity import aws_metadata
+
+    return aws_metadata.instance_keys(context)
+
+
 # One function a source. It returns its error: raised where a key is a local, it would keep the key.
-_SOURCES: Mapping[str, Callable[[Context], Keys | CredbrokerError]] = {"environment": _of_environment}
+_SOURCES: Mapping[str, Callable[[Context], Keys | CredbrokerError]] = {
+    "environment": _of_environment,
+    "container": _of_container,
+    "pod_identity": _of_pod_identity,
+    "imds": _of_imds,
+}
+KEY_SOURCES = tuple(_SOURCES)
+"""The sources that have keys of their own."""
+SESSION_SOURCES = frozenset({"container", "pod_identity", "imds"})
+"""Those whose keys are a role's session always: a role assumed with them lives an hour at most (role chaining)."""
+_REMEDIES = {
+    "environment": (
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (wrong, expired, or of another endpoint's account)"
+    ),
+}
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    quoted = [repr(name) for name in names]
+    return f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
 
 def partition_of(region: str) -> str:

@@ -23,7 +23,7 @@ from botocore.serialize import create_serializer
 from credbroker.context import HttpRequest, HttpResponse
 from credbroker.identity.aws import Keys
 
-Service: TypeAlias = Literal["sts", "secretsmanager", "ssm", "kms", "dynamodb"]
+Service: TypeAlias = Literal["sts", "secretsmanager", "ssm", "kms", "dynamodb", "redshift", "redshift-serverless"]
 """A service's name: of its model, in its host, and in a signature for it."""
 
 # Of the protocols that a model may name, the one that is spoken here.
@@ -33,6 +33,8 @@ _PROTOCOLS: Mapping[Service, str] = {
     "ssm": "json",
     "kms": "json",
     "dynamodb": "json",
+    "redshift": "query",
+    "redshift-serverless": "json",
 }
 UNAUTHENTICATED = frozenset(
     {
@@ -69,6 +71,20 @@ def signed(
     service: Service, operation: str, parameters: Mapping[str, object], keys: Keys, *, endpoint: str, region: str
 ) -> HttpRequest:
     """The request for ``operation`` with ``parameters``, signed by AWS Signature Version 4."""
+    request = _written(service, operation, parameters, endpoint)
+    token = keys.session_token.get_secret_value() if keys.session_token else None
+    credentials = Credentials(keys.access_key_id, keys.secret_access_key.get_secret_value(), token)
+    SigV4Auth(credentials, service, region).add_auth(request)
+    return HttpRequest("POST", endpoint, dict(request.headers.items()), request.data)
+
+
+def unsigned(service: Service, operation: str, parameters: Mapping[str, object], *, endpoint: str) -> HttpRequest:
+    """The request for an ``operation`` that takes no signature: what it shows stands in its ``parameters``."""
+    request = _written(service, operation, parameters, endpoint)
+    return HttpRequest("POST", endpoint, dict(request.headers.items()), request.data)
+
+
+def _written(service: Service, operation: str, parameters: Mapping[str, object], endpoint: str) -> AWSRequest:
     model = _service_model(service).operation_model(operation)
     # Its validation is off: it puts values into its error texts, and all of them were checked before.
     serializer = create_serializer(_PROTOCOLS[service], include_validation=False)
@@ -77,11 +93,7 @@ def signed(
     if not isinstance(body, bytes):
         # A blank as %20: Ceph 16 does not read "+" as one, so that a grant for "a b" became a grant for its neighbour "a+b".
         body = urlencode(body, quote_via=quote).encode()
-    request = AWSRequest(method="POST", url=endpoint, headers=wire["headers"], data=body)
-    token = keys.session_token.get_secret_value() if keys.session_token else None
-    credentials = Credentials(keys.access_key_id, keys.secret_access_key.get_secret_value(), token)
-    SigV4Auth(credentials, service, region).add_auth(request)
-    return HttpRequest("POST", endpoint, dict(request.headers.items()), body)
+    return AWSRequest(method="POST", url=endpoint, headers=wire["headers"], data=body)
 
 
 def parsed(service: Service, operation: str, response: HttpResponse) -> Mapping[str, Any]:

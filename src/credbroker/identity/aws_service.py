@@ -17,7 +17,7 @@ from credbroker.errors import (
     MalformedResponse,
 )
 from credbroker.hosts import url_fault
-from credbroker.identity.aws import REGION, base_keys, regional_endpoint, source_fault
+from credbroker.identity.aws import REGION, base_keys, regional_endpoint, remedy_for, source_fault
 from credbroker.wire.expiry import retry_after
 
 if TYPE_CHECKING:
@@ -115,9 +115,8 @@ class AwsService:
             return self._unavailable(f"is throttling ({refused})", response)
         if refused.code in api.UNAUTHENTICATED:
             return IssueDenied(
-                f"{self.name} does not accept the base identity's keys ({refused}): look at AWS_ACCESS_KEY_ID, "
-                "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (wrong, expired, or of another endpoint's account), and at "
-                "this machine's clock"
+                f"{self.name} does not accept the base identity's keys ({refused}): look at {remedy_for(self._source)}, and "
+                "at this machine's clock"
             )
         return refused
 

@@ -14,11 +14,15 @@ from datetime import datetime, timedelta
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificates
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, RSAKey
 from pydantic import SecretStr
+
+from credbroker.context import ClientCertificate
 
 _LIFETIME = timedelta(seconds=60)
 # Bits. RFC 7518 section 3.3 for RSA; for a shared secret NIST SP 800-131A's least strength. RFC 7518 section 3.2 wants as
@@ -57,6 +61,28 @@ def by_key(key: SecretStr, algorithm: str | None, key_id: str | None, claims: di
         # The very key that was looked at: from the PEM joserfc would check an RSA key's primes again, for 60 ms.
         signing = RSAKey(found, None) if isinstance(found, rsa.RSAPrivateKey) else ECKey(found, None)
         return _signed(signing, header, claims)
+    except (JoseError, ValueError):
+        return f"cannot be signed with by {own}"
+
+
+def by_certificate(pair: ClientCertificate, algorithm: str | None, claims: dict[str, str | int]) -> SecretStr | str:
+    """An assertion whose header names the certificate that signed it (``x5t#S256``), or what is wrong with the key.
+
+    https://learn.microsoft.com/en-us/entra/identity-platform/certificate-credentials: PS256 unless said otherwise, and RSA
+    alone. ``pair`` is one that belongs together.
+    """
+    found = _loaded(pair.key.get_secret_value().strip().encode())
+    if isinstance(found, str):
+        return found
+    if not isinstance(found, rsa.RSAPrivateKey):
+        return "is no RSA key: Entra takes certificates of RSA keys alone"
+    own = _algorithm_of(found, algorithm or "PS256")
+    if own not in ("PS256", "RS256"):
+        return own  # what is wrong
+    (leaf, *_) = load_pem_x509_certificates(pair.chain.get_secret_value().encode())
+    thumbprint = urlsafe_b64encode(leaf.fingerprint(SHA256())).rstrip(b"=").decode()
+    try:
+        return _signed(RSAKey(found, None), {"alg": own, "x5t#S256": thumbprint}, claims)
     except (JoseError, ValueError):
         return f"cannot be signed with by {own}"
 

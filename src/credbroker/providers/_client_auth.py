@@ -15,7 +15,9 @@ from pydantic import SecretStr
 from credbroker.context import ClientCertificate, Context, HttpRequest, HttpResponse
 from credbroker.errors import IssueDenied, SecretNotFound
 from credbroker.profile import CredentialSettings, Profile
+from credbroker.providers._subject_token import Subject, check_subject, renewed, subject
 from credbroker.providers.requirements import misconfigured, settings
+from credbroker.request import CredentialRequest
 from credbroker.secrets.reference import SecretReference
 from credbroker.wire.token import parse_error
 
@@ -41,17 +43,22 @@ _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 Fields = Sequence[tuple[str, str | SecretStr]]
 """A form in its order: a name may stand in it several times, which a mapping cannot say (RFC 8707 section 2)."""
+_Proof = SecretStr | ClientCertificate | Subject | None
 
 
 def check_client(profile: Profile, *, may_be_nobody: bool = False) -> None:
     """Raise ``ConfigurationError`` for a method that is unknown, lacks what it needs, or cannot sign by ``signing_alg``.
 
-    ``may_be_nobody`` is for a grant that a client without a name may ask for: with ``none``, ``client_id`` may be absent.
+    ``may_be_nobody`` is for a grant that a client without a name may ask for: with ``none``, ``client_id`` may be absent. So
+    it may beside a ``client_assertion``, which says itself who the client is (RFC 7521 section 4.2).
     """
     block = settings(profile)
     method = block.token_endpoint_auth_method
     if method not in METHODS:
         raise misconfigured(profile, "credentials.token_endpoint_auth_method", f"must be one of {', '.join(METHODS)}")
+    if block.client_assertion is not None:
+        _check_client_assertion(profile, block)
+        return
     needed = ("client_id", *_NEEDS[method])
     if may_be_nobody and method == NONE:
         needed = ()
@@ -62,6 +69,17 @@ def check_client(profile: Profile, *, may_be_nobody: bool = False) -> None:
     known = _ALGORITHMS.get(method)
     if known is not None and block.signing_alg not in (None, *known):
         raise misconfigured(profile, "credentials.signing_alg", f"must be one of {', '.join(known)} for {method}")
+
+
+def _check_client_assertion(profile: Profile, block: CredentialSettings) -> None:
+    field = "credentials.client_assertion"
+    if block.token_endpoint_auth_method != KEY_JWT:
+        fault = f"is set, and token_endpoint_auth_method is {block.token_endpoint_auth_method!r}: set {KEY_JWT}"
+        raise misconfigured(profile, field, f"{fault}, or leave it out")
+    own = next((name for name in ("private_key", "key_id", "signing_alg") if getattr(block, name)), None)
+    if own is not None:
+        raise misconfigured(profile, field, f"is set beside {own}: it is signed by somebody else, leave one of the two out")
+    check_subject(profile, "client_assertion")
 
 
 def refuses_client(response: HttpResponse) -> bool:
@@ -76,27 +94,29 @@ def refuses_client(response: HttpResponse) -> bool:
 class Client:
     """The client in the requests of one issue, or of one revocation.
 
-    ``audience`` is who its assertions are for. A client that is not accepted is presented once more, with another secret,
-    key or certificate, if there is one: what stands in its place by now, or the ``next`` one of a rotation. The same one
-    again could only lock the client out.
+    ``audience`` is who the assertions are for that it signs itself; ``request`` is what it asks for. A client that is not
+    accepted is presented once more, with another secret, key, certificate or assertion, if there is one: what stands in its
+    place by now, or the ``next`` one of a rotation. The same one again could only lock the client out.
     """
 
     context: Context
     audience: str
-    _held: SecretStr | ClientCertificate | None = field(default=None, repr=False)
+    request: CredentialRequest
+    _held: _Proof = field(default=None, repr=False)
     _renewed: bool = False
 
     def post(self, url: str, fields: Fields, headers: Mapping[str, str]) -> HttpResponse:
         """Send the form to ``url`` with the proof of who we are, and return whatever is answered in the end.
 
-        Raises what ``Context.send`` does, ``SecretNotFound``, and ``ConfigurationError`` for a key that cannot be used.
+        Raises what ``Context.send`` does, what reading the proof does, and ``ConfigurationError`` for a key that cannot be
+        used.
         """
         if self._held is None:
-            self._held = _first(self.context)
+            self._held = _first(self)
         answer = self._once(url, fields, headers)
         if not self._renewed and (isinstance(answer, IssueDenied) or refuses_client(answer)):
             self._renewed = True
-            other = _other(self._held, self.context)
+            other = _other(self._held, self)
             if other is not None:
                 self._held = other
                 answer = self._once(url, fields, headers)
@@ -118,21 +138,27 @@ class Client:
             return denied  # the certificate, in the handshake: there is no answer then
 
     @property
-    def key(self) -> SecretStr | ClientCertificate | None:
-        """What is presented: a secret, a private key or a certificate with its key."""
+    def key(self) -> _Proof:
+        """What is presented: a secret, a private key, a certificate with its key, or an assertion of another's making."""
         return self._held
 
 
-def _first(context: Context) -> SecretStr | ClientCertificate | None:
-    if settings(context.profile).token_endpoint_auth_method in MUTUAL_TLS:
+def _first(client: Client) -> _Proof:
+    context, block = client.context, settings(client.context.profile)
+    if block.token_endpoint_auth_method in MUTUAL_TLS:
         from credbroker.providers._client_certificate import certificate
 
         return certificate(context)
+    if block.client_assertion is not None:
+        return subject(client.request, context, key="client_assertion", only_jwt=True)
     reference = _reference(context)
     return None if reference is None else context.secrets.resolve(reference)
 
 
-def _other(tried: SecretStr | ClientCertificate | None, context: Context) -> SecretStr | ClientCertificate | None:
+def _other(tried: _Proof, client: Client) -> _Proof:
+    context = client.context
+    if isinstance(tried, Subject):
+        return renewed(tried, client.request, context, key="client_assertion")
     if isinstance(tried, ClientCertificate):
         from credbroker.providers._client_certificate import other_certificate
 
@@ -187,6 +213,9 @@ def _request(
             return assertion
         # RFC 7521 section 4.2: client_id is not needed beside an assertion, and some refuse one that they cannot match.
         own = [("client_id", name), ("client_assertion_type", _ASSERTION_TYPE), ("client_assertion", assertion)]
+    elif isinstance(held, Subject):
+        own = [("client_id", name)] if name else []
+        own += [("client_assertion_type", _ASSERTION_TYPE), ("client_assertion", held.value)]
     elif name:
         # RFC 8705 section 2: with mutual TLS the form says whose certificate it is.
         own = [("client_id", name)]

@@ -1,6 +1,6 @@
-"""The form that asks for a token (RFC 6749 section 4.4.2, RFC 8693 section 2.1, RFC 8707 section 2), without its client.
+"""The form that asks for a token (RFC 6749 4.4.2, RFC 7523 2.1, RFC 8693 2.1, RFC 8707 2).
 
-It is a list in order: ``resource`` may stand in it several times.
+It is a list in order: ``resource`` may stand in it several times. Who the client is stands in ``_client_auth``.
 """
 
 from __future__ import annotations
@@ -12,33 +12,50 @@ from credbroker.providers._client_auth import Fields
 from credbroker.providers._subject_token import Subject, check_subject
 from credbroker.providers.requirements import misconfigured, settings
 from credbroker.request import CredentialRequest
-from credbroker.wire.token import ACCESS_TOKEN_TYPE
+from credbroker.wire.token import ACCESS_TOKEN_TYPE, JWT_TYPE
 
 CLIENT_CREDENTIALS = "client_credentials"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
-_EXCHANGE_FOR_SHORT = "token-exchange"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+SHORT = {CLIENT_CREDENTIALS: CLIENT_CREDENTIALS, EXCHANGE: "token-exchange", JWT_BEARER: "jwt-bearer"}
+"""The grants, and how else each may be written."""
 # What the profile says by keys of its own, and what proves who we are: a parameter beside them would be a second word on it,
 # and servers differ in which of two they take.
-_OURS = frozenset({"audience", "client_id", "client_secret", "grant_type", "requested_token_type", "resource", "scope"})
+_OURS = frozenset(
+    {"assertion", "audience", "client_id", "client_secret", "grant_type", "requested_token_type", "resource", "scope"}
+)
 _FAMILIES = ("client_assertion", "subject_token")
+
+
+def grant(block: CredentialSettings) -> str:
+    """The profile's grant by its full name; what is unknown as it is written."""
+    return next((full for full, short in SHORT.items() if block.grant_type in (full, short)), block.grant_type)
 
 
 def exchanges(block: CredentialSettings) -> bool:
     """Whether the profile's grant is a token exchange."""
-    return block.grant_type in (EXCHANGE, _EXCHANGE_FOR_SHORT)
+    return grant(block) == EXCHANGE
+
+
+def has_subject(block: CredentialSettings) -> bool:
+    """Whether the profile's grant is somebody's token: to be exchanged, or as an assertion."""
+    return grant(block) in (EXCHANGE, JWT_BEARER)
 
 
 def check_form(profile: Profile) -> None:
     """Raise ``ConfigurationError`` for a grant that is not known, or a form that contradicts itself."""
     block = settings(profile)
-    if exchanges(block):
-        check_subject(profile)
-    elif block.grant_type != CLIENT_CREDENTIALS:
-        fault = f"must be {CLIENT_CREDENTIALS} or {_EXCHANGE_FOR_SHORT} ({EXCHANGE})"
+    if grant(block) not in SHORT:
+        fault = f"must be {CLIENT_CREDENTIALS}, {SHORT[EXCHANGE]} ({EXCHANGE}) or {SHORT[JWT_BEARER]} ({JWT_BEARER})"
         raise misconfigured(profile, "credentials.grant_type", fault)
+    if has_subject(block):
+        check_subject(profile)
     elif block.subject_token is not None:
-        fault = f"is set, and grant_type is {CLIENT_CREDENTIALS}: set grant_type: {_EXCHANGE_FOR_SHORT}, or leave it out"
+        fault = f"is set, and grant_type is {CLIENT_CREDENTIALS}: set grant_type: {SHORT[EXCHANGE]}, or leave it out"
         raise misconfigured(profile, "credentials.subject_token", fault)
+    if grant(block) == JWT_BEARER and block.subject_token_type not in (None, JWT_TYPE):
+        fault = f"is no JWT's, and grant_type is {SHORT[JWT_BEARER]}, which takes nothing else: leave it out"
+        raise misconfigured(profile, "credentials.subject_token_type", fault)
     for name in block.parameters:
         if name in _OURS or name.startswith(_FAMILIES):
             fault = "says again what a key of the credentials block says, or what proves who we are: use that key"
@@ -50,9 +67,11 @@ def check_form(profile: Profile) -> None:
 
 
 def form(request: CredentialRequest, block: CredentialSettings, subject: Subject | None) -> Fields:
-    """The form for ``request``; with a ``subject``, to exchange that for an access token."""
+    """The form for ``request``; with a ``subject``, to be given an access token for that."""
     if subject is None:
         fields: list[tuple[str, object]] = [("grant_type", CLIENT_CREDENTIALS)]
+    elif grant(block) == JWT_BEARER:
+        fields = [("grant_type", JWT_BEARER), ("assertion", subject.value)]
     else:
         fields = [
             ("grant_type", EXCHANGE),

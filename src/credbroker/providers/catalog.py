@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from credbroker.context import Context, HttpRequest, HttpResponse
-from credbroker.credentials import AccessToken, TableCredentials
+from credbroker.credentials import AccessToken, S3Credentials, TableCredentials
 from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, IssuerUnavailable
 from credbroker.profile import CatalogProfile, Profile
 from credbroker.providers import Grant
@@ -22,6 +22,7 @@ from credbroker.providers._iceberg_rest import (
     config_url,
     table_url,
 )
+from credbroker.providers._signed_catalog import is_signed, signing_of
 from credbroker.providers._stored import from_storage
 from credbroker.providers._vended import value_of
 from credbroker.providers.backing import bounds, check_within
@@ -96,13 +97,13 @@ def _issued(calls: _Calls, profile: CatalogProfile, table: tuple[str, ...]) -> T
 
 @dataclass(slots=True)
 class _Calls:
-    """The calls of one issue, with the catalog's token."""
+    """The calls of one issue, with the catalog's token, or signed with its keys."""
 
     request: CredentialRequest
     context: Context
     uri: str
     delegated: bool = field(kw_only=True)
-    _token: AccessToken | None = None
+    _token: AccessToken | S3Credentials | None = None
     _renewed: bool = False
 
     def config(self, warehouse: str | None) -> iceberg.CatalogConfig:
@@ -132,20 +133,26 @@ class _Calls:
         return found
 
     def without_token(self, text: str) -> str:
-        return text.replace(self._token.value.get_secret_value(), "<the token>") if self._token is not None else text
+        secret = self._token.value if isinstance(self._token, AccessToken) else self._token and self._token.session_token
+        return text.replace(secret.get_secret_value(), "<the token>") if secret else text
 
     def _once(self, url: str) -> HttpResponse:
-        headers = {"Accept": "application/json", "Authorization": self._held().authorization_header()}
+        held = self._held()
+        headers = {"Accept": "application/json"} | realm_header(self.context.profile)
         if self.delegated:
             headers["X-Iceberg-Access-Delegation"] = "vended-credentials"
-        return self.context.send(HttpRequest("GET", url, headers | realm_header(self.context.profile)))
+        if isinstance(held, AccessToken):
+            return self.context.send(HttpRequest("GET", url, {**headers, "Authorization": held.authorization_header()}))
+        return self.context.send(_signed(url, headers, held, self.context.profile))
 
-    def _held(self) -> AccessToken:
+    def _held(self) -> AccessToken | S3Credentials:
         if self._token is None:
-            token = self.context.get(self._token_request())
-            if not isinstance(token, AccessToken):
-                raise ConfigurationError("the catalog's credentials are no token: a REST catalog takes one")
-            self._token = token
+            held = self.context.get(self._token_request())
+            signs = isinstance(self.context.profile, CatalogProfile) and is_signed(self.context.profile)
+            if not isinstance(held, S3Credentials if signs else AccessToken):
+                needed = "keys: its requests are signed" if signs else "token: a REST catalog takes one"
+                raise ConfigurationError(f"the catalog's credentials are no {needed}")
+            self._token = held
         return self._token
 
     def _token_request(self) -> CredentialRequest:
@@ -170,6 +177,14 @@ def _checked(profile: Profile) -> CatalogProfile:
             "'sql' has no REST API that vends: open its tables with BrokerSqlCatalog, or ask for its storage",
         )
     check_profile(profile)
+    if profile.type in ("glue", "s3tables"):
+        raise misconfigured(
+            profile,
+            "type",
+            f"is {profile.type!r}, which vends nothing: open its tables with load_catalog, whose files it knows",
+        )
+    if is_signed(profile):
+        signing_of(profile)
     if profile.access_delegation == "remote-signing":
         raise misconfigured(
             profile, "access_delegation", "'remote-signing' is not supported by this version yet: use 'vended-credentials'"
@@ -182,6 +197,17 @@ def _checked(profile: Profile) -> CatalogProfile:
         if isinstance(storage.endpoint, str):
             check_url(storage, "endpoint", storage.endpoint)
     return profile
+
+
+def _signed(url: str, headers: dict[str, str], keys: S3Credentials, profile: Profile) -> HttpRequest:
+    try:
+        from credbroker.identity.aws_signature import canonical, signature
+    except ImportError:
+        raise ConfigurationError("a signed catalog needs botocore: pip install 'credbroker-data[aws]'") from None
+    signing = signing_of(_checked(profile))
+    url = canonical(url)
+    shown = signature("GET", url, headers, b"", keys, service=signing.name, region=signing.region)
+    return HttpRequest("GET", url, {**headers, **shown})
 
 
 def _refusal(answer: HttpResponse, table: tuple[str, ...] | None) -> CredbrokerError:

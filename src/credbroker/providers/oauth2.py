@@ -1,4 +1,4 @@
-"""Mode ``oauth2``: bearer tokens by client credentials (RFC 6749 section 4.4) or by token exchange (RFC 8693).
+"""Mode ``oauth2``: bearer tokens by client credentials (RFC 6749 4.4), assertion (RFC 7523 2.1) or exchange (RFC 8693).
 
 The form is our own: it takes any parameter, several of one name, encodes the Basic header as the RFC has it (or raw, as
 Polaris wants it), and records nothing that a later call could replay.
@@ -19,7 +19,7 @@ from credbroker.providers._client_auth import MUTUAL_TLS, Client, Fields, check_
 from credbroker.providers._discovery import audience, configured_endpoint, discovered, token_endpoint
 from credbroker.providers._subject_token import Subject, subject
 from credbroker.providers._token_refusal import refused
-from credbroker.providers._token_request import check_form, exchanges, form
+from credbroker.providers._token_request import JWT_BEARER, check_form, exchanges, form, grant, has_subject
 from credbroker.providers.realm import realm_header
 from credbroker.providers.requirements import IN_PRODUCTION, check_url, misconfigured, settings
 from credbroker.request import CredentialRequest
@@ -37,7 +37,7 @@ class OAuth2Provider:
         block = settings(profile)
         if profile.kind not in ("catalog", "compute"):
             raise misconfigured(profile, "credentials.mode", "is oauth2, which issues tokens: use iam_role or static here")
-        check_client(profile, may_be_nobody=exchanges(block))
+        check_client(profile, may_be_nobody=has_subject(block))
         check_form(profile)
         realm_header(profile)
         _check_urls(profile, block)
@@ -51,7 +51,7 @@ class OAuth2Provider:
         The endpoint is ``token_url``; without it what the ``issuer`` names, which is a round trip more; else the catalog's
         own. A client that the issuer does not accept is presented once more, if there is another secret to present: the one
         that stands in its place by now, or the ``next`` one of a rotation. Another profile's token that it refuses to
-        exchange is invalidated, and the new one tried once.
+        take is invalidated, and the new one tried once.
 
         Raises ``SecretNotFound``, ``IssueDenied``, ``IssuerUnavailable``, ``MalformedResponse``, ``InsufficientLifetime``.
         """
@@ -59,12 +59,13 @@ class OAuth2Provider:
         self.plan(request, profile)
         block = settings(profile)
         url = token_endpoint(context)
-        client = Client(context, audience(context, url))
-        exchanged = subject(request, context) if exchanges(block) else None
-        response = client.post(url, form(request, block, exchanged), realm_header(profile))
-        if exchanged is not None and _renewable(exchanged, response, context):
-            exchanged = subject(request, context)
-            response = client.post(url, form(request, block, exchanged), realm_header(profile))
+        client = Client(context, audience(context, url), request)
+        only_jwt = grant(block) == JWT_BEARER
+        shown = subject(request, context, only_jwt=only_jwt) if has_subject(block) else None
+        response = client.post(url, form(request, block, shown), realm_header(profile))
+        if shown is not None and _renewable(shown, response, context):
+            shown = subject(request, context, only_jwt=only_jwt)
+            response = client.post(url, form(request, block, shown), realm_header(profile))
         if not 200 <= response.status < 300:
             raise refused(response, _host(url), block)
         token = parse_token_response(
@@ -74,9 +75,10 @@ class OAuth2Provider:
             correct=partial(
                 corrected, date_header=response.headers.get("date"), sent=response.sent, received=response.received
             ),
-            exchanged=exchanged is not None,
+            exchanged=exchanges(block),
         )
-        _check_not_widened(token, exchanged, request, profile)
+        if exchanges(block):
+            _check_not_widened(token, shown, request, profile)
         return token
 
     def revoke(self, value: Credential, request: CredentialRequest, context: Context) -> Revocation:
@@ -96,7 +98,7 @@ class OAuth2Provider:
         if url is None:
             return _not_revoked(value, "no revocation endpoint is known (credentials.revocation_url)")
         fields: Fields = [("token", value.value), ("token_type_hint", "access_token")]
-        client = Client(context, block.issuer or token_endpoint(context))
+        client = Client(context, block.issuer or token_endpoint(context), request)
         response = client.post(url, fields, realm_header(profile))
         return _revocation(value, response, _host(url))
 
@@ -123,14 +125,14 @@ def _refuse_all_roles(request: CredentialRequest, profile: Profile, block: Crede
         raise ConfigurationError(f"scope {_ALL_ROLES} is refused {IN_PRODUCTION}: name the one role", profile=profile.name)
 
 
-def _renewable(exchanged: Subject, response: HttpResponse, context: Context) -> bool:
+def _renewable(shown: Subject, response: HttpResponse, context: Context) -> bool:
     """Whether the issuer refused another profile's token, and that profile has let go of it."""
-    if exchanged.held is None or exchanged.request is None:
+    if shown.held is None or shown.request is None:
         return False
     code = parse_error(response.body) if 400 <= response.status < 500 else None
     if code not in ("invalid_grant", "invalid_request") and not (code is None and response.status == 401):
         return False
-    return context.invalidate(exchanged.request, exchanged.held)
+    return context.invalidate(shown.request, shown.held)
 
 
 def _check_not_widened(token: AccessToken, exchanged: Subject | None, request: CredentialRequest, profile: Profile) -> None:

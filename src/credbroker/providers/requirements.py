@@ -17,6 +17,8 @@ IN_PRODUCTION = "in production (which an absent 'environment:' means)"
 # RFC 6749 section 3.2: a token endpoint's URL may have a query. To all others a path is added.
 _MAY_HAVE_QUERY = "credentials.token_url"
 _REST_TYPES = ("rest", "polaris")
+# AWS's own: they are asked with signed requests, and so with a role's keys.
+_SIGNED_TYPES = ("glue", "s3tables")
 
 
 def settings(profile: Profile) -> CredentialSettings:
@@ -37,15 +39,20 @@ def need(profile: Profile, *fields: str) -> None:
 def check_profile(profile: Profile) -> None:
     """Raise ``ConfigurationError`` for what no mode could make work: pure, and to be asked whatever the request is.
 
-    That is ``allow_insecure`` in production, a catalog's type that this version loads but cannot use, and a literal ``uri``
-    or ``endpoint`` that secrets may not be sent to. A ``sql`` catalog's uri is a database's, which is not looked at.
+    That is ``allow_insecure`` in production, a catalog's type that this version loads but cannot use, or not with its mode,
+    and a literal ``uri`` or ``endpoint`` that secrets may not be sent to. A ``sql`` catalog's uri is a database's, which is
+    not looked at.
     """
     _check_insecure(profile)
     if isinstance(profile, CatalogProfile):
-        if profile.type not in (*_REST_TYPES, "sql"):
+        if profile.type not in (*_REST_TYPES, *_SIGNED_TYPES, "sql"):
             fault = f"{profile.type!r} is not supported by this version of credbroker: use 'rest', 'polaris' or 'sql'"
             raise misconfigured(profile, "type", fault)
-        if profile.type in _REST_TYPES and isinstance(profile.uri, str):
+        mode = profile.credentials.mode if profile.credentials is not None else None
+        if profile.type in _SIGNED_TYPES and mode != "iam_role":
+            fault = f"is {mode!r}: a catalog of type {profile.type!r} takes signed requests alone, so use 'iam_role'"
+            raise misconfigured(profile, "credentials.mode", fault)
+        if profile.type != "sql" and isinstance(profile.uri, str):
             check_url(profile, "uri", profile.uri)
     if isinstance(profile.endpoint, str):
         check_url(profile, "endpoint", profile.endpoint)

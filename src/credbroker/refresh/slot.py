@@ -61,6 +61,7 @@ class Slot:
         "live",
         "load",
         "longest",
+        "made_of",
         "missing",
         "profile",
         "refused",
@@ -115,6 +116,8 @@ class Slot:
         self.too_short = 0
         self.too_short_until = -math.inf
 
+        self.made_of: dict[str, str] = {}
+        """The fingerprints of the profile's own credentials that the latest value was made of, by their names."""
         self.refused: str | None = None
         self.refused_served = False
         self.invalidated_at = -math.inf

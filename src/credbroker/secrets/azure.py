@@ -13,12 +13,14 @@ from credbroker.context import Context, HttpResponse
 from credbroker.errors import (
     ConfigurationError,
     CredbrokerError,
+    CredentialUnavailable,
     IssueDenied,
     MalformedResponse,
     SecretNotFound,
 )
 from credbroker.hosts import is_loopback
 from credbroker.identity import azure as entra
+from credbroker.identity.azure_managed import managed_identity_token
 from credbroker.secrets._bearer import get, json_object, member, origin
 from credbroker.secrets.backend import Backend, Lookup, lookup
 from credbroker.secrets.login import Login
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 _API_VERSION = "7.4"
+_MANAGED = "managed_identity"
 _NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
 # The host of a vault says which cloud it is of, and with that whom to ask for a token, and for which resource:
 # https://learn.microsoft.com/en-us/entra/identity-platform/authentication-national-cloud. Key Vault also says it in the
@@ -53,9 +56,10 @@ class KeyVaultBackend:
 
     def __init__(self, settings: BackendSettings, earlier: Sequence[Backend] = ()) -> None:
         where = f"{settings.where}: secret_backends." if settings.where else "secret_backends."
-        if settings.auth is None or not settings.auth.tenant_id or not settings.auth.client_id:
+        auth = settings.auth
+        if auth is None or (auth.method != _MANAGED and not (auth.tenant_id and auth.client_id)):
             raise ConfigurationError(f"{where}auth needs tenant_id and client_id")
-        self._auth = settings.auth
+        self._auth = auth
         self._prefix = settings.prefix
         self._origin, self._host = origin(settings.address or "", f"{where}address")
         vault = _VAULT.fullmatch(self._origin.removeprefix("https://"))
@@ -88,6 +92,12 @@ class KeyVaultBackend:
             found(self._earlier, stated, context).get_secret_value() if isinstance(stated, SecretReference) else stated
         )
         tenant_id, scope, authority = auth.tenant_id or "", self._scope, self._authority
+        if auth.method == _MANAGED:
+            try:
+                return managed_identity_token(context, scope=scope, client_id=client_id)
+            except CredentialUnavailable as error:
+                # No chain goes on from here: a secret of another place is not this one.
+                raise ConfigurationError(error.message) from None
         if auth.method == "workload_identity":
             return entra.workload_identity_token(
                 auth.path or "", context, scope=scope, tenant_id=tenant_id, client_id=client_id or "", authority=authority

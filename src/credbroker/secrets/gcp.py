@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING
 
 from credbroker.context import Context, HttpResponse
 from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, MalformedResponse
-from credbroker.identity.gcp import service_account_token
+from credbroker.identity import gcp_sts
+from credbroker.identity.gcp import CLOUD_PLATFORM, service_account_token
+from credbroker.identity.gcp_metadata import metadata_token
+from credbroker.identity.gcp_subject import of_file
 from credbroker.secrets._bearer import get, json_object, member, origin
 from credbroker.secrets.backend import Backend, Lookup, lookup
 from credbroker.secrets.login import Login
 from credbroker.secrets.reference import SecretReference
 from credbroker.secrets.resolver import found
-from credbroker.secrets.settings import BackendSettings
+from credbroker.secrets.settings import BackendLogin, BackendSettings
+from credbroker.wire.token import JWT_TYPE
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -36,21 +40,23 @@ _LOGIN = "look at the service account, and at what this endpoint is"
 
 
 class SecretManagerBackend:
-    """Looks for a secret in one project. The service account's key is a secret of the backends before it.
+    """Looks for a secret in one project. A service account's key is a secret of the backends before it.
 
-    Raises ``ConfigurationError`` when it is made: no ``project`` id, an ``endpoint`` that is no https address.
+    Raises ``ConfigurationError`` when it is made: no ``project`` id, an ``endpoint`` that is no https address, a login that
+    lacks what it needs.
     """
 
     def __init__(self, settings: BackendSettings, earlier: Sequence[Backend] = ()) -> None:
         where = f"{settings.where}: secret_backends." if settings.where else "secret_backends."
         if not _PROJECT.fullmatch(settings.project or ""):
             raise ConfigurationError(f"{where}project must be a project's id or number")
-        if settings.auth is None or settings.auth.key is None:
-            raise ConfigurationError(f"{where}auth.key is missing: the service account's key, as a reference to a secret")
+        if settings.auth is None:
+            raise ConfigurationError(f"{where}auth is missing: say how Secret Manager is logged in to")
+        _check(settings.auth, where)
         self._project = settings.project
         self._prefix = settings.prefix
         self._origin, _ = origin(settings.endpoint or _ENDPOINT, f"{where}endpoint")
-        self._key = settings.auth.key
+        self._auth = settings.auth
         self._earlier = tuple(earlier)
         self._login = Login(self._log_in)
 
@@ -68,7 +74,21 @@ class SecretManagerBackend:
         return result
 
     def _log_in(self, context: Context) -> tuple[SecretStr, float]:
-        return service_account_token(found(self._earlier, self._key, context), context)
+        auth = self._auth
+        if auth.method == "metadata":
+            return metadata_token(context, scope=CLOUD_PLATFORM)
+        if auth.key is not None:
+            return service_account_token(found(self._earlier, auth.key, context), context)
+        token, audience = of_file(auth.path or "", context), auth.audience or ""
+        answer = gcp_sts.ask(token, JWT_TYPE, context, audience=audience, scope=CLOUD_PLATFORM)
+        return gcp_sts.federated(answer, block="auth")
+
+
+def _check(auth: BackendLogin, where: str) -> None:
+    if auth.method == "service_account_key" and auth.key is None:
+        raise ConfigurationError(f"{where}auth.key is missing: the service account's key, as a reference to a secret")
+    if auth.method == "web_identity" and not gcp_sts.PROVIDER.fullmatch(auth.audience or ""):
+        raise ConfigurationError(f"{where}auth.audience is no provider of a workload identity pool: {gcp_sts.PROVIDER_FORM}")
 
 
 def _missed(response: HttpResponse, place: str) -> Lookup | CredbrokerError:

@@ -21,6 +21,7 @@ class BackendLogin:
     jwt: SecretReference | None = None
     path: str | None = None
     key: SecretReference | None = None
+    audience: str | None = None
     tenant_id: str | None = None
     client_id: str | SecretReference | None = None
     client_secret: SecretReference | None = None

@@ -16,7 +16,7 @@ import requests
 
 from credbroker.context import ClientCertificate, Clock, Connection, HttpRequest, HttpResponse
 from credbroker.errors import ConfigurationError, CredbrokerError, MalformedResponse
-from credbroker.hosts import host_matches, is_loopback, is_metadata_service
+from credbroker.hosts import host_matches, is_link_local, is_loopback, is_metadata_service
 from credbroker.system.clock import SystemClock
 from credbroker.system.deadline import Exchange, current
 from credbroker.system.faults import TRANSPORT_ERRORS, explained
@@ -105,7 +105,7 @@ class SystemHttp:
                 current.reset(token)
 
     def _check_host(self, host: str, *, link_local: bool) -> None:
-        if link_local and not (is_metadata_service(host) or is_loopback(host)):
+        if link_local and not (is_metadata_service(host) or is_link_local(host) or is_loopback(host)):
             # It goes past the proxy and the allowed hosts: a variable of the environment may not lead it elsewhere.
             raise ConfigurationError(f"{host!r} is no address of a metadata service: nothing was sent to it")
         if link_local:
@@ -123,7 +123,7 @@ class SystemHttp:
         transport = self._ready() if certificate is None else self._ready_with(certificate)
         # Through a proxy, loopback would be the proxy's own, and plain http would show it the secret.
         # A metadata service that a proxy reaches is the proxy's: its identity, not ours.
-        own = is_loopback(host) or is_metadata_service(host)
+        own = is_loopback(host) or is_metadata_service(host) or is_link_local(host)
         proxies = {"http": self._proxy, "https": self._proxy} if self._proxy and not own else {}
         answer = transport.send(prepared, stream=True, timeout=exchange.remaining(), verify=True, proxies=proxies)
         with closing(answer):

@@ -14,14 +14,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from credbroker.errors import ConfigurationError, InsufficientLifetime, MalformedResponse
+from credbroker.credentials import DelegationKey
+from credbroker.errors import ConfigurationError, InsufficientLifetime
 from credbroker.location import Location, outermost
 from credbroker.request import Access
 
@@ -49,9 +48,6 @@ _SIGNED = (
     *("sp", "st", "se", _RESOURCE, "skoid", "sktid", "skt", "ske", "sks", "skv", "saoid", "suoid", "scid", "sip", "spr"),
     *("sv", "sr", "snapshot", "ses", "rscc", "rscd", "rsce", "rscl", "rsct"),
 )
-
-_IDENTIFIER = re.compile(r"[0-9A-Za-z-]{1,64}")
-_VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def sas_fields(locations: Iterable[Location], access: Access, *, allow_container_scope: bool = False) -> dict[str, object]:
@@ -100,45 +96,6 @@ def granted(locations: Iterable[Location], *, allow_container_scope: bool = Fals
             f"one SAS opens one {unit}, and these are {len(opened)}: ask for one location each ({named})"
         )
     return opened[0]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class DelegationKey:
-    """A user delegation key, as the service gave it (Microsoft, "Get User Delegation Key").
-
-    ``oid`` and ``tid`` are the identity and its tenant; ``value`` is base64. Every SAS that it signs dies with it, so it is
-    the secret of them all. Raises ``MalformedResponse`` for a field that no such key has: each stands in what is signed.
-    """
-
-    oid: str
-    tid: str
-    start: datetime
-    expiry: datetime
-    service: str
-    version: str
-    value: SecretStr
-
-    def __post_init__(self) -> None:
-        for name, text, pattern in (("oid", self.oid, _IDENTIFIER), ("tid", self.tid, _IDENTIFIER)):
-            if not pattern.fullmatch(text):
-                raise MalformedResponse(f"the user delegation key's {name} is no identifier")
-        if self.service != "b":
-            raise MalformedResponse("the user delegation key is not for blob storage")
-        if not _VERSION.fullmatch(self.version):
-            raise MalformedResponse("the user delegation key's version is no service version")
-        for name, instant in (("start", self.start), ("expiry", self.expiry)):
-            if instant.tzinfo is None or instant.microsecond:
-                raise MalformedResponse(f"the user delegation key's {name} is no whole second of UTC")
-        try:
-            base64.b64decode(self.value.get_secret_value(), validate=True)
-        except ValueError:
-            raise MalformedResponse("the user delegation key's value is no base64") from None
-
-    def __repr__(self) -> str:
-        return f"<DelegationKey expiry={_instant(self.expiry)}>"
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("DelegationKey holds a secret and is neither pickled nor copied: get one where it is used")
 
 
 def sign(fields: Mapping[str, object], key: DelegationKey, expires_at: datetime) -> SecretStr:

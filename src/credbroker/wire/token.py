@@ -5,7 +5,6 @@ Nothing that was received is ever part of an error's text: an issuer may echo th
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import re
@@ -17,6 +16,7 @@ from pydantic import SecretStr
 
 from credbroker.credentials import AccessToken
 from credbroker.errors import CredbrokerError, InsufficientLifetime, MalformedResponse
+from credbroker.wire.jwt import unverified_claims
 
 # Visible ASCII (RFC 6749 appendix A.12, less the space): what reaches a header unchanged and cannot begin another one.
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
@@ -183,14 +183,7 @@ def _seconds(stated: object) -> int | None:
 
 
 def _jwt_end(token: str) -> datetime | None:
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        payload = base64.b64decode(parts[1] + "=" * (-len(parts[1]) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        return None
-    claims = json_object(payload)
+    claims = unverified_claims(token)
     end = _seconds(claims.get("exp")) if claims is not None else None
     return None if end is None else datetime.fromtimestamp(end, UTC)
 

@@ -16,6 +16,7 @@ from tests.servers.oidc.identities import Identity, identity
 
 CLIENT_CREDENTIALS = "client_credentials"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SCOPES = ("PRINCIPAL_ROLE:ANALYST", "PRINCIPAL_ROLE:ENGINEER", "PRINCIPAL_ROLE:OWNER")
 # Of what RFC 6749 section 2.3.1 has to encode.
 AWKWARD_ID = "team+a %:&/= b"
@@ -87,7 +88,7 @@ class Client:
         return {
             "client_id": self.client_id,
             "token_endpoint_auth_method": self.method,
-            "grant_types": [CLIENT_CREDENTIALS, EXCHANGE],
+            "grant_types": [CLIENT_CREDENTIALS, EXCHANGE, JWT_BEARER],
             "redirect_uris": [],
             "response_types": [],
             "scope": " ".join(SCOPES),
@@ -151,8 +152,15 @@ def registered(folder: Path) -> list[Client]:
             identity=own,
             metadata={"jwks": {"keys": [own_key]}, "tls_client_certificate_bound_access_tokens": True},
         ),
-        # Whoever has no secret may exchange what others were given, and nothing else.
-        Client(name="public", client_id="public", method="none", metadata={"grant_types": [EXCHANGE]}),
+        # Whoever has no secret may show what others were given, and nothing else.
+        Client(name="public", client_id="public", method="none", metadata={"grant_types": [EXCHANGE, JWT_BEARER]}),
+        # Its assertions are made by a cluster, whose keys are found where ``OidcProvider.trust`` says.
+        Client(
+            name="workload",
+            client_id="workload",
+            method="private_key_jwt",
+            metadata={"token_endpoint_auth_signing_alg": "RS256", "jwks_uri": "http://127.0.0.1/jwks"},
+        ),
         # Its tokens allow more than it asked for, as where a server has default scopes.
         Client(
             name="generous",

@@ -1,7 +1,8 @@
 // Token exchange (RFC 8693), which oidc-provider leaves to whoever runs it.
 //
-// The subject must be a token of this server's own: an opaque one that is alive, or a JWT that its keys verify. The new token
-// allows no more than the subject's. Several resources and audiences give a JWT for all of them.
+// The subject must be a token of this server's own: an opaque one that is alive, or a JWT that its keys verify; or one of a
+// cluster that it trusts, which limits no scope. The new token allows no more than the subject's. Several resources and
+// audiences give a JWT for all of them.
 
 const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const TYPE = 'urn:ietf:params:oauth:token-type:';
@@ -9,11 +10,13 @@ const TYPE = 'urn:ietf:params:oauth:token-type:';
 const words = (text) => (text ? text.split(' ') : []);
 const list = (given) => [given ?? []].flat();
 
-export function tokenExchange(provider, { errors, exchanged, jose, resourceServer, verifyingKey }) {
+export function tokenExchange(provider, { errors, exchanged, jose, resourceServer, verify, verifyingKey }) {
   // RFC 8693 section 2.2.2: a subject token that is not valid for any reason is an invalid_request.
   const refused = (why) => { throw new errors.InvalidRequest(why); };
 
   async function ofJwt(token) {
+    const foreign = await verify(token);
+    if (foreign) return { sub: foreign.sub };
     const wanted = { algorithms: ['RS256'], issuer: provider.issuer, typ: 'at+jwt', requiredClaims: ['exp'] };
     try {
       return (await jose.jwtVerify(token, verifyingKey, wanted)).payload;
@@ -36,7 +39,7 @@ export function tokenExchange(provider, { errors, exchanged, jose, resourceServe
     const { client, params } = ctx.oidc;
     if (![undefined, `${TYPE}access_token`].includes(params.requested_token_type)) refused('only access tokens are issued');
     const from = await subject(params);
-    const allowed = words(from.scope).filter((scope) => words(client.scope).includes(scope));
+    const allowed = (from.scope === undefined ? words(client.scope) : words(from.scope)).filter((scope) => words(client.scope).includes(scope));
     const scopes = params.scope ? words(params.scope) : allowed;
     const beyond = scopes.filter((scope) => !allowed.includes(scope));
     if (beyond.length) throw new errors.InvalidScope('more than the subject token allows', beyond.join(' '));

@@ -25,6 +25,7 @@ from joserfc.jwk import KeySet
 
 from tests.servers.certificates import server_context
 from tests.servers.oidc.clients import CLIENT_CREDENTIALS, SCOPES, Client, new_secret, registered
+from tests.servers.oidc.identities import signing_key
 
 INSTALL = "run .ci/servers"
 RESOURCES = ("https://catalog.example/", "https://warehouse.example/", "polaris")
@@ -63,6 +64,8 @@ class OidcProvider:
         """The same clients, keys and tokens by https; ``authority`` is to be trusted there."""
         self.mtls_url = ""
         """Where that one asks for certificates: its ``mtls_endpoint_aliases``."""
+        self.thumbprint = ""
+        """Of the certificate of the key that signs: its SHA-1, by which AWS and Ceph know an issuer."""
         self._folder = Path()
         self._clients: dict[str, Client] = {}
         self._process: subprocess.Popen[str] | None = None
@@ -83,7 +86,7 @@ class OidcProvider:
 
     def client(self, name: str) -> Client:
         """``basic``, ``awkward``, ``post``, ``secret-jwt``, ``rs256``, ``es256``, ``tls``, ``self-signed-tls``, ``public``,
-        ``generous``.
+        ``workload``, ``generous``.
         """
         return self._clients[name]
 
@@ -118,6 +121,14 @@ class OidcProvider:
     def withdraw(self, name: str) -> None:
         """Take the client away."""
         self._act("withdraw", client=self.client(name).client_id)
+
+    def trust(self, issuer: str, jwks_uri: str) -> None:
+        """Take the tokens of another issuer: as assertions and subjects, and by its keys those of the client ``workload``.
+
+        Until ``reset``, save the keys.
+        """
+        self._act("trust", cluster={"issuer": issuer, "jwks_uri": jwks_uri})
+        self._act("change", client="workload", metadata={"jwks_uri": jwks_uri}, accepted=[])
 
     def token_lifetime(self, seconds: int) -> None:
         """Of the tokens from now on. At first it is an hour."""
@@ -223,8 +234,10 @@ class OidcProvider:
                 start_new_session=True,
             )
         authority, key = (self._folder / "ca.pem").read_text(), (self._folder / "key.pem").read_text()
+        signing, self.thumbprint = signing_key()
         where = self._say(
             {
+                "signing": signing,
                 "clients": [client.registration() for client in clients],
                 "methods": sorted({client.method for client in clients}),
                 "scopes": SCOPES,

@@ -8,11 +8,12 @@
 
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { generateKeyPairSync } from 'node:crypto';
+import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
+import { assertionGrant, ofCluster } from './assertion.mjs';
 import { tokenExchange } from './exchange.mjs';
 
 console.info = console.error; // notices of the package: stdout is for answers
@@ -31,7 +32,7 @@ const told = JSON.parse((await lines.next()).value);
 const clients = new Map(told.clients.map((client) => [client.client_id, client]));
 const secrets = new Map(told.clients.map((client) => [client.client_id, [client.client_secret]]));
 const withdrawn = new Set();
-const state = { ttl: told.ttl, faults: [], requests: [] };
+const state = { ttl: told.ttl, faults: [], requests: [], cluster: null };
 
 // -- the listeners: each request is counted before anything looks at it ----------------------------------------------------
 
@@ -62,7 +63,7 @@ const mtls = `https://127.0.0.1:${await listen(createTlsServer(asking, handle))}
 // -- the issuers -----------------------------------------------------------------------------------------------------------
 
 const resources = new Set(told.resources);
-const signing = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const signing = createPrivateKey({ key: told.signing, format: 'jwk' }); // the certificate beside it is for those who want one
 
 function resourceServer(identifier) {
   if (!resources.has(identifier)) throw new errors.InvalidTarget('unknown resource');
@@ -85,6 +86,8 @@ const configuration = () => ({
     mtls_endpoint_aliases: { token_endpoint: `${mtls}/token`, revocation_endpoint: `${mtls}/token/revocation` },
   },
   enabledJWA: { clientAuthSigningAlgValues: ['RS256', 'ES256', 'HS256'] },
+  // The keys of a client lie on loopback here, which the package's own dispatcher keeps away from.
+  fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
   extraTokenClaims: async (ctx, token) => exchanged.get(token),
   features: {
     clientCredentials: { enabled: true },
@@ -105,7 +108,7 @@ const configuration = () => ({
     },
   },
   formats: { customizers: { jwt: (ctx, token, jwt) => Object.assign(jwt.payload, exchanged.get(token)) } },
-  jwks: { keys: [{ ...signing.privateKey.export({ format: 'jwk' }), use: 'sig' }] },
+  jwks: { keys: [told.signing] },
   responseTypes: [],
   scopes: told.scopes,
   ttl: { ClientCredentials: () => state.ttl },
@@ -126,7 +129,9 @@ function issuing(identifier) {
     const added = ctx.body?.access_token && clients.get(ctx.oidc.client.clientId).adds_scope;
     if (added) ctx.body.scope = [ctx.body.scope, added].filter(Boolean).join(' ');
   });
-  tokenExchange(provider, { errors, exchanged, jose, resourceServer, verifyingKey: signing.publicKey });
+  const verify = (token) => ofCluster(token, { cluster: state.cluster, jose, audience: identifier });
+  tokenExchange(provider, { errors, exchanged, jose, resourceServer, verify, verifyingKey: createPublicKey(signing) });
+  assertionGrant(provider, { errors, exchanged, verify });
   return provider.callback();
 }
 
@@ -140,11 +145,12 @@ const acts = {
     secrets.set(client, accepted);
   },
   withdraw({ client }) { withdrawn.add(client); },
+  trust({ cluster }) { state.cluster = cluster; },
   ttl({ seconds }) { state.ttl = seconds; },
   fault(fault) { state.faults.push(fault); },
   requests() { return state.requests; },
   reset() { // secrets stay as they are: the tests know them
-    Object.assign(state, { ttl: told.ttl, faults: [], requests: [] });
+    Object.assign(state, { ttl: told.ttl, faults: [], requests: [], cluster: null });
     withdrawn.clear();
   },
 };

@@ -34,11 +34,11 @@ storage:
   archive:
     type: gcs
     locations: [gs://archive/sales/]
-    credentials: {mode: service_account}
+    credentials: {mode: service_account, credential_source: metadata}
   landing:
     type: azure
     locations: ["abfss://landing@acme.dfs.core.windows.net/sales/"]
-    credentials: {mode: service_account}
+    credentials: {mode: service_account, credential_source: managed_identity}
 """
 
 

@@ -34,13 +34,13 @@ def world(**variables: str) -> Context:
 
 
 def test_the_environments_keys_are_read_at_each_call() -> None:
-    variables = {"AWS_ACCESS_KEY_ID": "AKIAONE", "AWS_SECRET_ACCESS_KEY": "one", "AWS_SESSION_TOKEN": "token"}
+    variables = {"AWS_ACCESS_KEY_ID": "AKIAONE", "AWS_SECRET_ACCESS_KEY": "secret-1", "AWS_SESSION_TOKEN": "token"}
     context = Context(environment=Variables(variables))
     keys = base_keys("environment", context)
-    assert (keys.access_key_id, keys.secret_access_key.get_secret_value()) == ("AKIAONE", "one")
+    assert (keys.access_key_id, keys.secret_access_key.get_secret_value()) == ("AKIAONE", "secret-1")
     assert keys.session_token is not None
     assert keys.session_token.get_secret_value() == "token"
-    assert "one" not in repr(keys).replace("AKIAONE", "")
+    assert "secret-1" not in repr(keys)
     variables.update(AWS_ACCESS_KEY_ID="AKIATWO", AWS_SESSION_TOKEN="")
     keys = base_keys("environment", context)
     assert (keys.access_key_id, keys.session_token) == ("AKIATWO", None)
@@ -87,17 +87,20 @@ def test_the_profile_is_named_where_there_is_one() -> None:
     assert caught.value.profile == "lake"
 
 
+SOURCES = "'environment', 'container', 'pod_identity' or 'imds'"
+
+
 @pytest.mark.parametrize(
     ("source", "fault"),
     [
-        (None, "is missing: name the base identity, 'environment'"),
-        ("web_identity", "'web_identity' is not supported by this version yet: use 'environment'"),
-        ("default_chain", "'default_chain' is not supported by this version yet: use 'environment'"),
-        ("magic", "is not known: use 'environment'"),
-        ("environment", None),
+        (None, f"is missing: name the base identity, {SOURCES}"),
+        ("web_identity", f"is 'web_identity', a token without keys, which only mode iam_role takes: use {SOURCES}"),
+        ("default_chain", f"is 'default_chain', which only mode iam_role takes, outside production: use {SOURCES}"),
+        ("managed_identity", f"is not known to AWS: use {SOURCES}"),
+        *((source, None) for source in ("environment", "container", "pod_identity", "imds")),
     ],
 )
-def test_a_source_is_one_that_this_version_knows(source: str | None, fault: str | None) -> None:
+def test_a_source_of_keys_is_one_of_four(source: str | None, fault: str | None) -> None:
     assert source_fault(source) == fault
     if fault is not None:
         with pytest.raises(ConfigurationError, match="credential_source"):

@@ -16,7 +16,7 @@ from credbroker.errors import (
     MalformedResponse,
 )
 from credbroker.identity.aws_service import AwsService, Refused
-from credbroker.testing import FakeHttp
+from credbroker.testing import FakeHttp, ManualClock
 
 NOW = datetime(2026, 11, 22, 20, 0, 0, tzinfo=UTC)
 
@@ -76,8 +76,8 @@ def test_an_endpoint_that_is_named_is_asked_as_it_is() -> None:
     ("settings", "named"),
     [
         ({"credential_source": None}, "credential_source is missing"),
-        ({"credential_source": "imds"}, "credential_source 'imds' is not supported by this version yet: use 'environment'"),
-        ({"credential_source": "magic"}, "credential_source is not known"),
+        ({"credential_source": "web_identity"}, "credential_source is 'web_identity', a token without keys"),
+        ({"credential_source": "magic"}, "credential_source is not known to AWS"),
         ({"region": None}, "region is missing"),
         ({"region": "eu-west-1.evil.example/"}, "region is no AWS region"),
         ({"endpoint": "http://kms.example"}, "endpoint is plain http"),
@@ -147,3 +147,17 @@ def test_a_code_that_nobody_knows_is_not_shown() -> None:
     found, _ = ask(refused("SendYourKeysToEvilExample", 403))
     assert found == Refused("", 403)
     assert str(found) == "HTTP 403"
+
+
+def test_a_service_may_be_asked_with_the_keys_of_a_metadata_service() -> None:
+    """Its errors name that one, and none of the variables that it does not read."""
+    keys = {"AccessKeyId": "ASIA", "SecretAccessKey": "canary", "Token": "canary", "Expiration": "2999-01-01T00:00:00Z"}
+    lent = [answered(200, b"imds-token"), answered(200, b"Instance"), answered(200, json.dumps(keys).encode())]
+    http = FakeHttp(*lent, refused("UnrecognizedClientException"))
+    context = Context(clock=ManualClock(NOW), http=http, environment=Base())
+    found = service(credential_source="imds").ask("Decrypt", {"CiphertextBlob": b"x"}, context, refusals=())
+    assert type(found) is IssueDenied
+    assert "credential_source: imds" in str(found)
+    assert "AWS_ACCESS_KEY_ID" not in str(found)
+    assert "Credential=ASIA/" in http.requests[-1].headers["Authorization"]
+    assert len(http.requests) == 4

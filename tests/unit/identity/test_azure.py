@@ -175,15 +175,49 @@ def test_a_refusal_is_an_error_without_what_was_sent_or_received(
 
 
 def test_a_federated_token_that_is_not_trusted_names_what_must_match() -> None:
+    refusal = {"error": "invalid_client", "error_description": CANARY, "error_codes": [1]}
     with pytest.raises(IssueDenied, match="issuer, subject and audience") as caught:
-        _by_file(FakeHttp(_answer(401, WRONG_CLIENT)), token=CANARY.encode())
-    assert CANARY not in _shown(caught.tb)
+        _by_file(FakeHttp(_answer(401, refusal)), token=b"e30.e30.Y2FuYXJ5")
+    assert CANARY not in str(caught.value)
+    assert "Y2FuYXJ5" not in _shown(caught.tb)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (90002, "AADSTS90002, no such tenant"),
+        (700016, "AADSTS700016, no application"),
+        (7000222, "AADSTS7000222, the client secret is over its expiry date"),
+        (700024, "AADSTS700024, the assertion is not within its times"),
+        (500011, "AADSTS500011, the scope is none"),
+    ],
+)
+def test_the_vendors_number_says_what_to_do_and_its_text_is_not_told(number: int, text: str) -> None:
+    body = {"error": "invalid_request", "error_description": f"AADSTS{number}: {CANARY}", "error_codes": [1, number]}
+    with pytest.raises(IssueDenied, match=text) as caught:
+        _by_secret(FakeHttp(_answer(400, body)), "s")
+    assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize("numbers", [None, "90002", 90002, [CANARY], [12345], [True], [[]], [{}]])
+def test_a_number_that_is_not_known_is_not_told(numbers: object) -> None:
+    body = {"error": "invalid_request", "error_codes": numbers}
+    with pytest.raises(IssueDenied, match="HTTP 400 invalid_request: look at tenant_id and client_id"):
+        _by_secret(FakeHttp(_answer(400, body)), "s")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"\xff", b"a\nb", b"x" * 16385])
 def test_a_file_without_a_token_is_refused_and_not_shown(content: bytes) -> None:
     http = FakeHttp()
     with pytest.raises(ConfigurationError, match="'/run/token' holds no token"):
+        _by_file(http, token=content)
+    assert http.requests == []
+
+
+@pytest.mark.parametrize("content", [b"eyJ", b"e30.e30", b"e30.e30.", b"e30.!!.c2ln", b"a.b.c.d.e"])
+def test_a_half_written_token_is_not_sent(content: bytes) -> None:
+    http = FakeHttp()
+    with pytest.raises(ConfigurationError, match="'/run/token' holds no whole JWT: look at what writes it"):
         _by_file(http, token=content)
     assert http.requests == []
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from tests.unit.providers.fake_catalog import (
     AT_TABLE,
     ENDS,
@@ -27,7 +28,7 @@ from tests.unit.providers.fake_catalog import (
     vended,
 )
 
-from credbroker.credentials import Credential
+from credbroker.credentials import Credential, S3Credentials
 from credbroker.errors import (
     AccessDenied,
     ConfigurationError,
@@ -422,14 +423,72 @@ def test_no_storage_profile_for_the_table_lists_what_there_is(stores: tuple[Stor
     assert TABLE in str(caught.value)
 
 
+# --- signed with a role's keys ----------------------------------------------------------------------------------------
+
+SIGNED = CredentialSettings(mode="iam_role", role_arn="arn:aws:iam::123456789012:role/Pipe", credential_source="environment")
+GLUE_REST: dict[str, Any] = {
+    "credentials": SIGNED,
+    "region": "eu-west-1",
+    "warehouse": "123456789012",
+    "properties": {"rest.sigv4-enabled": "true", "rest.signing-name": "glue"},
+}
+
+
+ROLES_KEYS = S3Credentials("ASIAROLE", SecretStr("role-secret"), SecretStr("role-token"), expires_at=ENDS)
+
+
+class SignedFlight(Flight):
+    """The broker's flight for a catalog whose own credentials are keys."""
+
+    def get(self, request: CredentialRequest) -> Credential:
+        return ROLES_KEYS if request.kind == "catalog" else super().get(request)
+
+    def invalidate(self, request: CredentialRequest, value: Credential) -> bool:
+        assert value is ROLES_KEYS
+        return self.allows_invalidate
+
+
+def test_a_catalog_that_takes_signatures_is_asked_with_the_roles_keys() -> None:
+    catalog = FakeCatalog(table=loaded(vended()))
+    assert s3(issue(catalog, profile(**GLUE_REST), SignedFlight())).access_key_id == "ASIAMADEUP"
+    assert catalog.paths == ["/v1/config?warehouse=123456789012", f"{AT_TABLE}?snapshots=refs"]
+    for request in catalog.seen:
+        signature = request.headers["Authorization"]
+        assert signature.startswith("AWS4-HMAC-SHA256 Credential=ASIAROLE/")
+        assert (
+            "/eu-west-1/glue/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-" in signature
+        )
+        assert request.headers["X-Amz-Security-Token"] == "role-token"
+        assert request.headers["X-Iceberg-Access-Delegation"] == "vended-credentials"
+
+
+def test_an_answer_that_repeats_the_keys_is_shown_without_them() -> None:
+    catalog = FakeCatalog(table=loaded(location="s3://evil/role-token"))
+    with pytest.raises(CredbrokerError) as caught:
+        issue(catalog, profile(**GLUE_REST, storage=(storage("lake", "s3://lake/wh"),)), SignedFlight())
+    assert "role-token" not in str(caught.value)
+
+
+def test_keys_where_a_token_is_due_are_sent_nowhere() -> None:
+    catalog = FakeCatalog()
+    with pytest.raises(ConfigurationError, match="are no token"):
+        issue(catalog, profile(), SignedFlight())
+    with pytest.raises(ConfigurationError, match="are no keys"):
+        issue(catalog, profile(**GLUE_REST))
+    assert catalog.seen == []
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"type": "glue"}, "'glue' is not supported by this version"),
-        ({"type": "s3tables"}, "'s3tables' is not supported by this version"),
+        ({"type": "glue"}, "a catalog of type 'glue' takes signed requests alone"),
+        ({"type": "s3tables"}, "a catalog of type 's3tables' takes signed requests alone"),
+        ({"type": "glue", "credentials": SIGNED}, "'glue', which vends nothing"),
+        ({"type": "s3tables", "credentials": SIGNED}, "'s3tables', which vends nothing"),
+        ({"credentials": SIGNED}, r"properties\.rest\.sigv4-enabled must be true"),
         ({"type": "sql"}, "BrokerSqlCatalog"),
         ({"type": "hive"}, "'hive' is not supported by this version"),
         ({"access_delegation": "remote-signing"}, "'remote-signing' is not supported"),

@@ -27,7 +27,7 @@ from credbroker.errors import (
 )
 from credbroker.identity import aws_api
 from credbroker.location import Location
-from credbroker.profile import CatalogProfile, ComputeProfile, CredentialSettings, StorageProfile
+from credbroker.profile import CredentialSettings, StorageProfile
 from credbroker.providers.iam_role import IamRoleProvider, session_name
 from credbroker.request import Access, CredentialRequest
 from credbroker.secrets.reference import SecretReference
@@ -281,9 +281,8 @@ def test_a_role_of_no_account_is_taken_where_the_sts_is_not_awss_own() -> None:
     [
         ({"role_arn": None}, {}, "role_arn is missing"),
         ({"credential_source": None}, {}, "credential_source is missing"),
-        ({"credential_source": "web_identity"}, {}, "not supported by this version yet"),
-        ({"credential_source": "default_chain"}, {}, "not supported by this version yet"),
-        ({"credential_source": "magic"}, {}, "not known"),
+        ({"credential_source": "default_chain"}, {}, "'default_chain', which depends on the machine .* in production"),
+        ({"credential_source": "magic"}, {}, "is no identity towards AWS: use web_identity, environment, "),
         ({"sts_endpoint": "http://sts.example.com"}, {}, "sts_endpoint is plain http"),
         ({"sts_endpoint": "https://user:canary@sts.example.com"}, {}, "sts_endpoint carries userinfo"),
         ({}, {"region": None}, "region is missing"),
@@ -301,13 +300,6 @@ def test_settings_that_cannot_work_are_named_when_the_handle_is_made(
     with pytest.raises(ConfigurationError, match=named) as caught:
         IamRoleProvider().plan(REQUEST, profile(credentials=credentials, **settings))
     assert "canary" not in str(caught.value)
-
-
-@pytest.mark.parametrize("kind", [CatalogProfile, ComputeProfile])
-def test_another_section_cannot_be_served_by_a_role_yet(kind: type[CatalogProfile | ComputeProfile]) -> None:
-    other = kind(name="x", credentials=CredentialSettings(mode="iam_role", role_arn=ROLE, credential_source="environment"))
-    with pytest.raises(ConfigurationError, match="not supported for this section by this version yet"):
-        IamRoleProvider().plan(REQUEST, other)
 
 
 def test_the_plan_shows_the_policy_and_asks_nobody() -> None:
@@ -433,7 +425,7 @@ def test_throttling_says_when_to_come_back() -> None:
 
 
 def test_a_missing_sdk_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("credbroker.providers._sts", "credbroker.identity.aws_api"):
+    for name in ("credbroker.providers._sts_assume", "credbroker.providers._sts", "credbroker.identity.aws_api"):
         monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.delattr(name, raising=False)
     monkeypatch.setitem(sys.modules, "botocore.auth", None)

@@ -59,7 +59,10 @@ def test_a_parameter_that_says_again_what_a_key_says_is_refused(name: str) -> No
 
 @pytest.mark.parametrize("grant", ["authorization_code", "password", "", "refresh_token"])
 def test_a_grant_that_is_not_known_names_those_that_are(grant: str) -> None:
-    assert "must be client_credentials or token-exchange" in _fault(grant_type=grant)
+    assert (
+        "must be client_credentials, token-exchange (urn:ietf:params:oauth:grant-type:token-exchange) or jwt-bearer"
+        in _fault(grant_type=grant)
+    )
 
 
 def test_a_client_without_a_proof_names_itself_in_the_form() -> None:

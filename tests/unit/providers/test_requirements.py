@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from credbroker.errors import ConfigurationError
-from credbroker.profile import CatalogProfile, ComputeProfile, Profile, StorageProfile
+from credbroker.profile import CatalogProfile, ComputeProfile, CredentialSettings, Profile, StorageProfile
 from credbroker.providers.requirements import check_profile, check_url
 from credbroker.secrets.reference import SecretReference
 
@@ -75,12 +75,23 @@ def test_allow_insecure_is_refused_in_production_for_every_profile(kind: type[Pr
     check_profile(kind(name="x", allow_insecure=True, production=False))
 
 
-@pytest.mark.parametrize("kind", ["glue", "s3tables", "nessie", "hive", "other"])
+@pytest.mark.parametrize("kind", ["nessie", "hive", "other"])
 def test_a_catalog_type_that_is_loaded_only_is_refused_in_the_same_words(kind: str) -> None:
     fault = _fault(CatalogProfile(name="c", type=kind, uri="http://plain.example"))
     assert fault == (
         f"catalogs.c.type {kind!r} is not supported by this version of credbroker: use 'rest', 'polaris' or 'sql'"
     )
+
+
+@pytest.mark.parametrize("kind", ["glue", "s3tables"])
+@pytest.mark.parametrize("mode", ["oauth2", "static", "service_account"])
+def test_a_catalog_of_aws_takes_signed_requests_alone(kind: str, mode: str) -> None:
+    fault = _fault(CatalogProfile(name="c", type=kind, credentials=CredentialSettings(mode=mode)))
+    assert fault == (
+        f"catalogs.c.credentials.mode is {mode!r}: a catalog of type {kind!r} takes signed requests alone, so use 'iam_role'"
+    )
+    signed = CatalogProfile(name="c", type=kind, uri="http://plain.example", credentials=CredentialSettings(mode="iam_role"))
+    assert "catalogs.c.uri is plain http" in _fault(signed)
 
 
 @pytest.mark.parametrize("kind", ["rest", "polaris"])

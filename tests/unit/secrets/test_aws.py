@@ -139,7 +139,7 @@ def test_a_store_that_cannot_tell_raises(answer: HttpResponse, kind: type[Credbr
     ("settings", "named"),
     [
         ({"credential_source": None}, "credential_source is missing"),
-        ({"credential_source": "web_identity"}, "'web_identity' is not supported by this version yet"),
+        ({"credential_source": "web_identity"}, "credential_source is 'web_identity', a token without keys"),
         ({"region": "nowhere"}, "region is no AWS region"),
         ({"endpoint": "http://aws.example"}, "endpoint is plain http"),
     ],

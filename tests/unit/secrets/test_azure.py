@@ -198,3 +198,25 @@ def test_a_login_that_is_refused_names_no_secret_and_asks_no_vault() -> None:
     assert "canary" not in str(caught.value)
     assert "canary" not in _shown(caught.tb)
     assert len(http.requests) == 1
+
+
+def test_a_managed_identity_logs_in_without_any_secret() -> None:
+    ends = str(int(NOW.timestamp()) + 3600)
+    http = FakeHttp(_answer(200, {"access_token": TOKEN, "expires_on": ends}), _answer())
+    login = BackendLogin(method="managed_identity", client_id="5c1d2b3a")
+    backend = KeyVaultBackend(_settings(auth=login))
+    found = backend.look(REFERENCE, Context(http=http, clock=ManualClock(NOW)))
+    assert found.secret is not None
+    login_request, look = http.requests
+    assert login_request.url == (
+        "http://169.254.169.254/metadata/identity/oauth2/token"
+        "?api-version=2018-02-01&resource=https%3A%2F%2Fvault.azure.net&client_id=5c1d2b3a"
+    )
+    assert look.headers["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_managed_identity_that_is_not_assigned_makes_nobody_ask_the_next_place() -> None:
+    http = FakeHttp(_answer(400, {"error": "invalid_request"}))
+    backend = KeyVaultBackend(_settings(auth=BackendLogin(method="managed_identity")))
+    with pytest.raises(ConfigurationError, match="no such identity is assigned here"):
+        backend.look(REFERENCE, Context(http=http, clock=ManualClock(NOW)))

@@ -198,7 +198,7 @@ def test_a_table_that_cannot_tell_raises(answer: HttpResponse, kind: type[Credbr
     [
         ({"key_id": None}, "key_id is missing"),
         ({"encryption_context": {"secret_ref": "any"}}, "encryption_context has 'secret_ref'"),
-        ({"credential_source": "pod_identity"}, "'pod_identity' is not supported by this version yet"),
+        ({"credential_source": "web_identity"}, "credential_source is 'web_identity', a token without keys"),
         ({"region": None}, "region is missing"),
         ({"endpoint": "http://aws.example"}, "type '[a-z_]+': endpoint is plain http"),
     ],

@@ -10,10 +10,11 @@ from urllib.parse import parse_qsl
 import pytest
 from pydantic import SecretStr
 
+from credbroker.credentials import DelegationKey
 from credbroker.errors import ConfigurationError, InsufficientLifetime, MalformedResponse
 from credbroker.location import Location
 from credbroker.request import Access
-from credbroker.vending.adls import DEEPEST_DIRECTORY, SERVICE_VERSION, DelegationKey, granted, sas_fields, sign
+from credbroker.vending.adls import DEEPEST_DIRECTORY, SERVICE_VERSION, granted, sas_fields, sign
 
 LAKE = "abfss://lake@acme.dfs.core.windows.net"
 SECRET = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3I="
@@ -149,7 +150,7 @@ def test_the_deepest_directory_is_opened_and_one_below_it_refused() -> None:
 
 
 def test_the_key_shows_nothing_and_is_not_carried_away() -> None:
-    assert repr(KEY) == "<DelegationKey expiry=2026-08-01T14:00:00Z>"
+    assert repr(KEY) == f"<DelegationKey {KEY.fingerprint} expires_at=2026-08-01T14:00:00+00:00>"
     assert SECRET not in f"{KEY} {KEY!r} {[KEY]}"
     for carry in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="neither pickled nor copied"):

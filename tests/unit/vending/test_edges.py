@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import SecretStr
 
+from credbroker.credentials import DelegationKey
 from credbroker.errors import ConfigurationError, MalformedResponse
 from credbroker.location import Location
 from credbroker.request import Access
-from credbroker.vending.adls import DelegationKey, sign
+from credbroker.vending.adls import sign
 from credbroker.vending.gcs import access_boundary
 
 NOW = datetime(2026, 8, 1, 12, 0, 0, tzinfo=UTC)

@@ -25,6 +25,7 @@ from credbroker.integrations.pyiceberg.loading import load_catalog
 if TYPE_CHECKING:
     from credbroker.integrations.pyiceberg.arrow import BrokerPyArrowFileIO
     from credbroker.integrations.pyiceberg.fsspec import BrokerFsspecFileIO
+    from credbroker.integrations.pyiceberg.glue import BrokerGlueCatalog
     from credbroker.integrations.pyiceberg.rest import BrokerRestCatalog
     from credbroker.integrations.pyiceberg.sql import BrokerSqlCatalog
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BrokerFsspecFileIO": ("fsspec", "s3fs"),
     "BrokerPyArrowFileIO": ("arrow", "pyiceberg"),
+    "BrokerGlueCatalog": ("glue", "aws"),
     "BrokerRestCatalog": ("rest", "pyiceberg"),
     "BrokerSqlCatalog": ("sql", "pyiceberg"),
 }
@@ -49,4 +51,11 @@ def __getattr__(name: str) -> Any:
         ) from None
 
 
-__all__ = ["BrokerFsspecFileIO", "BrokerPyArrowFileIO", "BrokerRestCatalog", "BrokerSqlCatalog", "load_catalog"]
+__all__ = [
+    "BrokerFsspecFileIO",
+    "BrokerGlueCatalog",
+    "BrokerPyArrowFileIO",
+    "BrokerRestCatalog",
+    "BrokerSqlCatalog",
+    "load_catalog",
+]

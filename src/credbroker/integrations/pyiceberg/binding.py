@@ -14,6 +14,8 @@ from credbroker.errors import ConfigurationError
 from credbroker.integrations.pyiceberg import properties as allowed
 from credbroker.integrations.pyiceberg.files import Files
 from credbroker.profile import CatalogProfile
+from credbroker.providers._signed_catalog import PROPERTIES as SIGNED
+from credbroker.providers._signed_catalog import is_signed
 from credbroker.providers.requirements import misconfigured
 from credbroker.request import Access
 from credbroker.source import CredentialSource
@@ -81,6 +83,7 @@ class Binding:
         """
         allowed.refuse_redirects(passed, warehouse=profile.warehouse)
         tuning, others = allowed.from_profile(profile.properties)
+        others = [key for key in others if not (is_signed(profile) and key in SIGNED)]
         if others:
             _logger.warning(
                 "catalogs.%s.properties: %s not used: a property cannot say where requests go, who asks or which code runs",
@@ -93,12 +96,16 @@ class Binding:
         return told
 
     def token_source(self) -> CredentialSource[AccessToken]:
-        """The source of the catalog's own bearer token."""
+        """The source of the catalog's own bearer token, or of the keys that sign what it is asked."""
         return self.broker.catalog(self.catalog, access=self.access)
 
     def table_files(self, identifier: tuple[str, ...]) -> Files:
         """The files of a table that the catalog knows: what it vends for it, else its storage profile's."""
         return Files(self.broker, self.catalog, self.access, table=identifier)
+
+    def own_files(self) -> Files:
+        """The files of a table bucket, which the catalog's own keys open."""
+        return Files(self.broker, self.catalog, self.access, own=True)
 
     def storage_files(self, *roots: str) -> Files:
         """Files below ``roots``, and any other of the catalog's: by the storage profile that contains them."""

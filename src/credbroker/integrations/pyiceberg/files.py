@@ -32,7 +32,8 @@ class Files:
 
     With ``table`` they come from ``broker.table``: the catalog vends them, or the broker by itself takes the storage
     profile's. Without, ``broker.storage_for`` chooses the storage profile by containment, and each of ``roots`` (the table's
-    location first) is asked for as a whole. Pickles as references: no credential is kept here.
+    location first) is asked for as a whole. With ``own`` they are the keys that the catalog itself is asked with (a table
+    bucket's). Pickles as references: no credential is kept here.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Files:
         *,
         table: tuple[str, ...] | None = None,
         roots: tuple[str, ...] = (),
+        own: bool = False,
     ) -> None:
         self.catalog = catalog
         self.access = access
@@ -51,6 +53,7 @@ class Files:
         self._table = table
         self._roots = [Location.parse(root) for root in roots]
         self._vended = broker.table(catalog, table, access=access) if table else None
+        self._own: CredentialSource[Any] | None = broker.catalog(catalog, access=access) if own else None
         self._storage: dict[Location, CredentialSource[StorageCredentials]] = {}
         for location in self._roots:  # a table that leads outside every storage profile is refused here and not at a file
             self._stored(location)
@@ -89,6 +92,8 @@ class Files:
     def _source(self, wanted: Location) -> tuple[Location, CredentialSource[Any]]:
         if self._vended is not None:
             return wanted, self._vended
+        if self._own is not None:
+            return Location(wanted.scheme, wanted.bucket, ""), self._own
         root = covering(tuple(self._roots), wanted)
         if root is not None:
             return root, self._stored(root)
@@ -113,11 +118,13 @@ class Files:
         return source
 
     def __repr__(self) -> str:
-        what = ".".join(self._table) if self._table else ", ".join(map(str, self._roots)) or "by location"
+        default = "by location" if self._own is None else "by the catalog's own keys"
+        what = ".".join(self._table) if self._table else ", ".join(map(str, self._roots)) or default
         return f"<Files of catalog {self.catalog!r}: {what}, access={self.access.value}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._broker, self.catalog, self.access, self._table, tuple(map(str, self._roots)))
+        roots = tuple(map(str, self._roots))
+        return _rebuild, (self._broker, self.catalog, self.access, self._table, roots, self._own is not None)
 
 
 def of(properties: dict[str, Any]) -> Files:
@@ -131,8 +138,10 @@ def of(properties: dict[str, Any]) -> Files:
     return files
 
 
-def _rebuild(broker: Broker, catalog: str, access: Access, table: tuple[str, ...] | None, roots: tuple[str, ...]) -> Files:
-    return Files(broker, catalog, access, table=table, roots=roots)
+def _rebuild(  # noqa: PLR0917 - pickle calls it
+    broker: Broker, catalog: str, access: Access, table: tuple[str, ...] | None, roots: tuple[str, ...], own: bool
+) -> Files:
+    return Files(broker, catalog, access, table=table, roots=roots, own=own)
 
 
 def _serve(value: object, wanted: Location, prefix: Location) -> Served:

@@ -19,7 +19,7 @@ def load_catalog(
     io: Literal["pyarrow", "fsspec"] = "pyarrow",
     **properties: Any,
 ) -> Catalog:
-    """The PyIceberg catalog of the profile ``name`` under ``catalogs:``, a REST or a SQL one by the profile's ``type``.
+    """The PyIceberg catalog of the profile ``name`` under ``catalogs:``: by its ``type`` a REST one, a SQL one, or Glue's.
 
     ``access="read_write"`` is needed to write. ``properties`` are passed on to PyIceberg as far as they only tune.
     Raises ``ConfigurationError`` for a property that would redirect, an unknown profile, or a package that is not installed.
@@ -33,5 +33,8 @@ def load_catalog(
     for key in properties:
         if key == "binding" or key in OURS:
             raise ConfigurationError(f"the property {key!r} is refused: broker, name, access and io are arguments here")
-    catalog = adapters.BrokerSqlCatalog if kind == "sql" else adapters.BrokerRestCatalog
-    return catalog(name, binding=binding, **properties)
+    if kind == "sql":
+        return adapters.BrokerSqlCatalog(name, binding=binding, **properties)
+    if kind == "glue":
+        return adapters.BrokerGlueCatalog(name, binding=binding, **properties)
+    return adapters.BrokerRestCatalog(name, binding=binding, **properties)

@@ -18,19 +18,20 @@ from credbroker.integrations.pyiceberg.roots import check_location_provider, che
 from credbroker.integrations.pyiceberg.strings import binding_and_passed
 from credbroker.integrations.pyiceberg.transport import session
 from credbroker.profile import CatalogProfile
+from credbroker.providers._signed_catalog import default_uri, is_signed, signing_of
 from credbroker.providers.realm import realm_header
-from credbroker.providers.requirements import check_url
+from credbroker.providers.requirements import check_profile, check_url
 from credbroker.wire import iceberg
 
 if TYPE_CHECKING:
     from pyiceberg.io import FileIO
     from requests import Session  # noqa: TID251 - PyIceberg's
 
-_TYPES = ("rest", "polaris")
+_TYPES = ("rest", "polaris", "s3tables")
 
 
 class BrokerRestCatalog(RestCatalog):
-    """Loads from a profile of ``type: rest``. Made by ``load_catalog``, or by PyIceberg from ``py-catalog-impl``.
+    """Loads from a profile of ``type: rest`` or ``s3tables``. Made by ``load_catalog``, or by PyIceberg by its name.
 
     The server is asked for no storage credentials here: the broker asks for them itself, and refreshes them. What the server
     says beside its paths, a table's ``config`` and a table's properties reach neither a FileIO nor the session.
@@ -46,16 +47,20 @@ class BrokerRestCatalog(RestCatalog):
         return self._binding.profile(*_TYPES)
 
     def _checked_uri(self, profile: CatalogProfile) -> str:
-        uri = self._binding.uri(profile)
+        known = default_uri(profile) if profile.uri is None else None
+        uri = known or self._binding.uri(profile)
         check_url(profile, "uri", uri)
         return uri
 
     def _create_session(self) -> Session:
-        made = session(self.uri, self._binding.token_source(), self._binding.catalog, self._binding.broker.network)
+        profile, binding = self._profile(), self._binding
+        check_profile(profile)
+        signing = signing_of(profile) if is_signed(profile) else None
+        made = session(self.uri, binding.token_source(), binding.catalog, binding.broker.network, signing)
         self._config_headers(made)
         # With it the server would vend keys into properties that nothing refreshes and every pickle carries.
         made.headers.pop("X-Iceberg-Access-Delegation", None)
-        made.headers.update(realm_header(self._profile()))
+        made.headers.update(realm_header(profile))
         return made
 
     def _fetch_config(self) -> None:
@@ -82,7 +87,8 @@ class BrokerRestCatalog(RestCatalog):
             self.properties[allowed.URI] = uri
 
     def _load_file_io(self, properties: Properties = EMPTY_DICT, location: str | None = None) -> FileIO:
-        return self._file_io(self._binding.storage_files())
+        own = self._profile().type == "s3tables"
+        return self._file_io(self._binding.own_files() if own else self._binding.storage_files())
 
     def _file_io(self, files: Files) -> FileIO:
         return file_io(self._binding.io, files, self.properties)
@@ -99,7 +105,9 @@ class BrokerRestCatalog(RestCatalog):
     def _files_of(self, identifier: tuple[str, ...] | None, answer: TableResponse) -> Files:
         profile, roots = self._profile(), roots_of(answer.metadata)
         check_location_provider(answer.metadata, self._binding.access)
-        if identifier is None or profile.access_delegation == "none":
+        if profile.type == "s3tables":  # it has no storage but its own, and vends nothing
+            files = self._binding.own_files()
+        elif identifier is None or profile.access_delegation == "none":
             files = self._binding.storage_files(*roots)
         else:
             files = self._binding.table_files(identifier)

@@ -1,4 +1,4 @@
-"""The way of a request to the catalog: the broker's token on each, one recovery from a refusal, one origin, no redirect."""
+"""The way of a request to the catalog: the broker's token or signature on each, one recovery, one origin, no redirect."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from requests import PreparedRequest, RequestException, Response, Session  # noq
 from requests.adapters import HTTPAdapter  # noqa: TID251
 
 from credbroker.config.settings import NetworkSettings
-from credbroker.credentials import AccessToken
+from credbroker.credentials import AccessToken, S3Credentials
 from credbroker.errors import ConfigurationError, MalformedResponse
 from credbroker.integrations.reach import check_host, proxy_for
+from credbroker.providers._signed_catalog import Signing
 from credbroker.source import CredentialSource
 
 # 419 is Iceberg's AuthenticationTimeoutResponse (REST specification, "Authentication Timeout"); servers use either.
 _TOKEN_REFUSED = frozenset({401, 419})
+# AWS, Common Error Types: the keys are over, or not known. A wrong clock, or a missing right, no other keys would mend.
+_KEYS_REFUSED = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"}
+)
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 10.0, 60.0
 """Seconds. There is none for the answer to a change: a commit that is given up on may yet have happened."""
 
@@ -28,7 +33,7 @@ class CatalogTransport(HTTPAdapter):
     where the token goes.
     """
 
-    def __init__(self, source: CredentialSource[AccessToken], profile: str) -> None:
+    def __init__(self, source: CredentialSource[Any], profile: str) -> None:
         self._source = source
         self._profile = profile
         super().__init__()
@@ -44,8 +49,8 @@ class CatalogTransport(HTTPAdapter):
     ) -> Response:
         timeout = timeout or (_CONNECT_TIMEOUT, _READ_TIMEOUT if request.method in ("GET", "HEAD") else None)
         options = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
-        response, token = self._send_once(request, options)
-        if response.status_code in _TOKEN_REFUSED and self._source.invalidate(token):
+        response, held = self._send_once(request, options)
+        if self._refuses(response) and self._source.invalidate(held):
             response.close()
             response, _ = self._send_once(request, options)
         if response.is_redirect:
@@ -53,24 +58,79 @@ class CatalogTransport(HTTPAdapter):
             raise MalformedResponse(f"the catalog answered with a redirect ({response.status_code})", profile=self._profile)
         return response
 
-    def _send_once(self, request: PreparedRequest, options: dict[str, Any]) -> tuple[Response, AccessToken]:
-        token = self._source.get()
-        if not isinstance(token, AccessToken):
-            raise ConfigurationError(f"its credentials are {type(token).__name__}, not a token", profile=self._profile)
-        signed = request.copy()
-        signed.headers["Authorization"] = token.authorization_header()
+    def _send_once(self, request: PreparedRequest, options: dict[str, Any]) -> tuple[Response, Any]:
+        held = self._source.get()
+        shown = request.copy()
+        self._show(held, shown)
         try:
-            response = super().send(signed, **options)
+            response = super().send(shown, **options)
         except RequestException as error:
             error.request = request
             raise
         # What is kept of a request, by the response and by every error made of it, is the one without the token.
         response.request = request
-        return response, token
+        return response, held
+
+    def _show(self, held: object, request: PreparedRequest) -> None:
+        """Put into a request's headers who sends it."""
+        if not isinstance(held, AccessToken):
+            raise ConfigurationError(f"its credentials are {type(held).__name__}, not a token", profile=self._profile)
+        request.headers["Authorization"] = held.authorization_header()
+
+    def _refuses(self, response: Response) -> bool:
+        """Whether the answer says that it is not known who sent the request."""
+        return response.status_code in _TOKEN_REFUSED
 
 
-def session(uri: str, source: CredentialSource[AccessToken], profile: str, network: NetworkSettings) -> Session:
+class SignedTransport(CatalogTransport):
+    """The same with keys: each request is signed (SigV4) by those that the source holds at that moment."""
+
+    def __init__(self, source: CredentialSource[Any], profile: str, signing: Signing) -> None:
+        self._signing = signing
+        super().__init__(source, profile)
+
+    def _show(self, held: object, request: PreparedRequest) -> None:
+        from credbroker.identity.aws_signature import canonical, signature
+
+        if not isinstance(held, S3Credentials):
+            raise ConfigurationError(f"its credentials are {type(held).__name__}, not keys", profile=self._profile)
+        body = request.body or b""
+        request.url = canonical(str(request.url))
+        request.headers.update(
+            signature(
+                str(request.method),
+                request.url,
+                request.headers,
+                body.encode() if isinstance(body, str) else body,
+                held,
+                service=self._signing.name,
+                region=self._signing.region,
+            )
+        )
+
+    def _refuses(self, response: Response) -> bool:
+        return super()._refuses(response) or (response.status_code == 403 and _error_type(response) in _KEYS_REFUSED)
+
+
+def _error_type(response: Response) -> str:
+    """What AWS calls the error: in a header, else in the body as the Iceberg specification has it."""
+    named = response.headers.get("x-amzn-errortype", "").partition(":")[0]
+    if named:
+        return named
+    try:
+        body = response.json()
+    except ValueError:
+        return ""
+    error = body.get("error") if isinstance(body, dict) else None
+    return str(error.get("type", "")) if isinstance(error, dict) else ""
+
+
+def session(
+    uri: str, source: CredentialSource[Any], profile: str, network: NetworkSettings, signing: Signing | None = None
+) -> Session:
     """A session that reaches the catalog's origin and nothing else, by ``network`` and not by the environment.
+
+    ``source`` gives a token, or with ``signing`` the keys that sign each request.
 
     Raises ``ConfigurationError`` for a host that ``network.allowed_hosts`` lacks.
     """
@@ -83,5 +143,6 @@ def session(uri: str, source: CredentialSource[AccessToken], profile: str, netwo
         made.proxies = {"http": proxy, "https": proxy}
     made.adapters.clear()
     parts = urlsplit(uri)
-    made.mount(f"{parts.scheme}://{parts.netloc}/", cast("Any", CatalogTransport(source, profile)))
+    transport = CatalogTransport(source, profile) if signing is None else SignedTransport(source, profile, signing)
+    made.mount(f"{parts.scheme}://{parts.netloc}/", cast("Any", transport))
     return made
