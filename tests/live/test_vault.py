@@ -365,7 +365,7 @@ def test_a_lease_ends_with_the_login_that_asked_for_it(
 
 
 def test_an_unknown_role_is_not_found(openbao: OpenBao, login: Callable[[str], BackendLogin]) -> None:
-    with pytest.raises(SecretNotFound, match="no vault has a role of that name"):
+    with pytest.raises(SecretNotFound, match=r"tried the vault at .*, role database/creds/nobody: create the role"):
         _resolver(openbao, login("approle")).lease(SecretReference(secret_ref="nobody", engine="dynamic"))
 
 

@@ -5,14 +5,18 @@ import json
 import logging
 import pickle
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from credbroker import AccessToken, Broker
 from credbroker.context import Context
 from credbroker.errors import BrokerClosed, ConfigurationError, IssuerUnavailable
+from credbroker.providers.oauth2 import OAuth2Provider
+from credbroker.request import CredentialRequest
 from credbroker.testing import ControlledProvider, ManualClock
 
 CONFIG: dict[str, Any] = {
@@ -109,6 +113,60 @@ def test_a_bad_configuration_changes_nothing_and_its_literal_is_in_no_traceback(
         assert "hunter2" not in str(caught.value) + str(frames)
         source.get()
         assert issuer.calls == 1
+
+
+OAUTH2: dict[str, Any] = {
+    "mode": "oauth2",
+    "client_id": "svc",
+    "client_secret": {"secret_ref": "s"},
+    "token_url": "https://issuer.example/token",
+}
+
+
+@pytest.mark.parametrize(
+    ("block", "fault"),
+    [
+        ({**OAUTH2, "token_endpoint_auth_method": "private_key_jwt"}, "private_key is missing"),
+        ({**OAUTH2, "token_url": "http://issuer.example/token"}, "plain http"),
+        ({"mode": "oauth2"}, "client_id is missing"),
+    ],
+)
+def test_a_profile_that_could_not_issue_any_more_is_refused_and_the_job_keeps_its_token(
+    block: dict[str, Any], fault: str
+) -> None:
+    sent = 0
+
+    class Issuing(OAuth2Provider):
+        def issue(self, request: CredentialRequest, context: Context) -> AccessToken:
+            nonlocal sent
+            sent += 1
+            return AccessToken(SecretStr(f"token-{sent}"), expires_at=context.clock.now() + timedelta(hours=1))
+
+    with Broker.from_config(
+        changed("catalogs", "a", "credentials", to=OAUTH2),
+        providers={"oauth2": Issuing()},
+        context=Context(clock=ManualClock()),
+    ) as broker:
+        source = broker.catalog("a")
+        source.get()
+        with pytest.raises(ConfigurationError, match=fault):
+            broker.reload(changed("catalogs", "a", "credentials", to=block))
+        assert text(source.get()) == "token-1"
+        assert broker.profile("catalog", "a").credentials.client_id == "svc"  # type: ignore[union-attr]
+
+
+def test_a_secret_backend_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "platform.yaml"
+    path.write_text(json.dumps({"environment": "local"}))
+    with Broker.from_yaml(path) as broker:
+        backends = [{"type": "env"}, {"type": "vault", "address": "https://vault.example"}]
+        path.write_text(json.dumps({"environment": "local", "secret_backends": backends}))
+        with pytest.raises(ConfigurationError, match="needs the key 'auth'"):
+            broker.reload()
+        backends[1]["auth"] = {"method": "token", "token": {"secret_ref": "t"}}  # type: ignore[assignment]
+        path.write_text(json.dumps({"environment": "local", "secret_backends": backends}))
+        broker.reload()
+        assert len(broker._brokerage.platform.secret_backends) == 2
 
 
 def test_what_went_wrong_before_is_forgotten() -> None:

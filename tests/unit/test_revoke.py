@@ -98,8 +98,8 @@ def test_where_nothing_is_held_it_says_so_and_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("refusal", "reason"),
     [
-        (IssuerUnavailable("it is down"), "the issuer could not be asked: it is down"),
-        (ValueError("canary-value"), "the provider failed with ValueError"),
+        (IssuerUnavailable("it is down"), "the issuer could not be asked: it is down (the next revoke asks again)"),
+        (ValueError("canary-value"), "the provider failed with ValueError (the next revoke asks again)"),
     ],
 )
 def test_an_issuer_that_cannot_be_asked_is_reported_and_the_value_is_dropped_all_the_same(
@@ -111,6 +111,37 @@ def test_an_issuer_that_cannot_be_asked_is_reported_and_the_value_is_dropped_all
         assert (entry["revoked"], entry["reason"]) == (False, reason)
         assert "disable the client" in str(entry["runbook"])
         assert broker.status() == []
+
+
+def test_what_could_not_be_revoked_is_at_the_next_call_and_never_served_meanwhile() -> None:
+    tokens = Revoking(IssuerUnavailable("it is down"))
+    with broker_of(tokens) as broker:
+        source = broker.catalog("lake")
+        source.get()
+        broker.revoke("lake")
+        assert source.get().value.get_secret_value() == "token-2"
+        tokens.refusal = None
+        assert [entry["revoked"] for entry in broker.revoke("lake")] == [True, True, False]
+        assert tokens.taken_back == ["token-1", "token-2"]
+        assert [entry["revoked"] for entry in broker.revoke("lake")] == [False, False]
+
+
+def test_what_is_issued_while_an_issuer_is_asked_is_not_overlooked() -> None:
+    tokens = Revoking()
+    with broker_of(tokens) as broker:
+        source = broker.catalog("lake")
+        source.get()
+
+        taken = tokens.revoke
+
+        def revoke(value: Credential, request: CredentialRequest, context: Context) -> Revocation:
+            assert source.get().value.get_secret_value() == "token-2"
+            return taken(value, request, context)
+
+        tokens.revoke = revoke  # type: ignore[method-assign]
+        broker.revoke("lake")
+        assert tokens.taken_back == ["token-1"]
+        assert source.get().value.get_secret_value() == "token-2"
 
 
 def test_an_unknown_profile_is_an_error() -> None:

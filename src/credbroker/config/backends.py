@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from credbroker.config.secret_backends import missing_key
 from credbroker.config.settings import Platform
-from credbroker.context import Context
+from credbroker.context import Context, Secrets
 from credbroker.errors import ConfigurationError, CredbrokerError
 from credbroker.secrets import plugins
 from credbroker.secrets.backend import Backend
@@ -45,14 +45,25 @@ def resolver(platform: Platform, context: Context) -> Resolver:
     return Resolver(backends, context)
 
 
+def unusable(secrets: Secrets) -> CredbrokerError | None:
+    """Why the first of the backends behind ``secrets`` that cannot be used cannot; None where all of them can."""
+    backends = secrets.backends if isinstance(secrets, Resolver) else ()
+    return next((backend.fault.fresh() for backend in backends if isinstance(backend, _Unusable)), None)
+
+
 class _Unusable:
-    """Stands where a backend should, and says why it does not."""
+    """Stands where a backend should, and says why it does not: for a lease too, which is no later vault's to give."""
 
     def __init__(self, fault: CredbrokerError) -> None:
-        self._fault = fault
+        self.fault = fault
 
     def look(self, reference: SecretReference, context: Context) -> NoReturn:
-        raise self._fault.fresh()
+        raise self.fault.fresh()
+
+    lease = look
+
+    def revoke(self, lease: str, context: Context) -> bool:
+        return False
 
 
 def _backend(settings: BackendSettings, earlier: tuple[Backend, ...], listed: tuple[str, ...]) -> Backend:

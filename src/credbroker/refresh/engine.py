@@ -84,14 +84,18 @@ class Engine:
 
     def purge(self, wanted: Callable[[Slot], bool]) -> int:
         """Drop every slot that is ``wanted``; a flight under way for one is never stored. Returns how many there were."""
+        return len(self.take(wanted))
+
+    def take(self, wanted: Callable[[Slot], bool]) -> list[tuple[Slot, Credential | None]]:
+        """As ``purge``, and return what was dropped: each slot, and the value that it held."""
         with self._lock:
-            gone = [(key, slot.listeners) for key, slot in self._store.items() if wanted(slot)]
-            ended = [self._remove(key) for key, _ in gone]
+            gone = [(key, slot, slot.held[0], slot.listeners) for key, slot in self._store.items() if wanted(slot)]
+            ended = [self._remove(key) for key, *_ in gone]
         self._end_outdated(ended)
-        for _, listeners in gone:
+        for *_, listeners in gone:
             for listener in listeners:
                 listener.reattach()
-        return len(gone)
+        return [(slot, value) for _, slot, value, _ in gone]
 
     def forgive(self) -> None:
         """Forget every failure: what was at fault may have been mended, so that the next caller asks at once."""

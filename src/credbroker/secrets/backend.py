@@ -41,8 +41,8 @@ class Backend(Protocol):
 class Lessor(Backend, Protocol):
     """A backend that gives leases too."""
 
-    def lease(self, reference: SecretReference, context: Context) -> Lease | None:
-        """A new lease; None where this place has nothing of that name. Raises as ``look`` does."""
+    def lease(self, reference: SecretReference, context: Context) -> Lease | Lookup:
+        """A new lease; where this place has nothing of that name, where it looked. Raises as ``look`` does."""
 
     def revoke(self, lease: str, context: Context) -> bool:
         """End the lease of that name; False where it is another place's. Raises as ``look`` does."""

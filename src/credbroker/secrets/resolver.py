@@ -27,12 +27,12 @@ class Resolver:
     """
 
     def __init__(self, backends: Sequence[Backend], context: Context) -> None:
-        self._backends = tuple(backends)
+        self.backends = tuple(backends)
         self._context = context.of_no_profile()
 
     def within(self, flight: Context) -> Resolver:
         """The same backends in the same world, within the time that is left of a flight."""
-        return Resolver(self._backends, replace(self._context, clock=flight.clock, remaining=flight.remaining))
+        return Resolver(self.backends, replace(self._context, clock=flight.clock, remaining=flight.remaining))
 
     def resolve(self, reference: SecretReference) -> SecretStr:
         """The secret's value now. ``reference.successor`` is a reference of its own: this never falls back to it."""
@@ -40,7 +40,7 @@ class Resolver:
         if reference.engine is not None:
             raise ConfigurationError(f"{name}: 'engine: dynamic' is a lease, which serves the logins of compute only")
         tried: list[str] = []
-        for backend in self._backends:
+        for backend in self.backends:
             try:
                 result = backend.look(reference, self._context)
             except CredbrokerError as error:
@@ -58,24 +58,27 @@ class Resolver:
     def lease(self, reference: SecretReference) -> Lease:
         """A new lease from the first backend that gives leases and knows the name."""
         name = _name(reference)
-        lessors = [backend for backend in self._backends if isinstance(backend, Lessor)]
-        if not lessors:
-            raise ConfigurationError(f"{name}: 'engine: dynamic' needs a backend that gives leases: add one of type 'vault'")
-        for lessor in lessors:
+        tried: list[str] = []
+        for backend in self.backends:
+            if not isinstance(backend, Lessor):
+                continue
             try:
-                lease = lessor.lease(reference, self._context)
+                result = backend.lease(reference, self._context)
             except CredbrokerError as error:
-                failure = _told(error, f"{name}: {error.message}")
+                failure = _told(error, f"{name}: {_after(tried)}{error.message}")
             else:
-                if lease is not None:
-                    return lease
+                if isinstance(result, Lease):
+                    return result
+                tried.append(str(result))
                 continue
             raise failure
-        raise SecretNotFound(f"{name} not found: no vault has a role of that name that gives leases: {_CREATE}")
+        if not tried:
+            raise ConfigurationError(f"{name}: 'engine: dynamic' needs a backend that gives leases: add one of type 'vault'")
+        raise SecretNotFound(f"{name} not found: tried {', then '.join(tried)}: create the role, or correct its name")
 
     def revoke(self, lease: str) -> None:
         """End a lease at the vault that gave it. Raises ``ConfigurationError`` where that is no backend any more."""
-        for backend in self._backends:
+        for backend in self.backends:
             if isinstance(backend, Lessor) and backend.revoke(lease, self._context):
                 return
         raise ConfigurationError("the vault that gave this lease is not among secret_backends any more")

@@ -96,8 +96,8 @@ class Vault(Place):
         self.given = lease
         self.revoked: list[str] = []
 
-    def lease(self, reference: SecretReference, context: Context) -> Lease | None:
-        return None if self.given is None else Lease(SecretStr("login"), timedelta(minutes=1), self.given)
+    def lease(self, reference: SecretReference, context: Context) -> Lease | Lookup:
+        return Lookup(self.name) if self.given is None else Lease(SecretStr("login"), timedelta(minutes=1), self.given)
 
     def revoke(self, lease: str, context: Context) -> bool:
         self.revoked += [lease] if lease == self.given else []
@@ -123,7 +123,7 @@ def test_a_lease_is_no_secret_and_comes_from_the_first_vault_that_knows_the_name
 def test_without_a_vault_there_is_no_lease() -> None:
     with pytest.raises(ConfigurationError, match="add one of type 'vault'"):
         Resolver([Place("place", "value")], Context()).lease(LEASED)
-    with pytest.raises(SecretNotFound, match="no vault has a role of that name"):
+    with pytest.raises(SecretNotFound, match="secret 's' not found: tried vault: create the role"):
         Resolver([Vault("vault")], Context()).lease(LEASED)
 
 

@@ -361,7 +361,9 @@ def test_a_lease_by_a_login_without_an_end_has_its_own() -> None:
 
 @pytest.mark.parametrize("response", [answer(400, {"errors": ["unknown role"]}), answer(404, {"errors": []})])
 def test_a_role_that_is_not_there_is_no_lease(response: HttpResponse) -> None:
-    assert _lease(response)[0] is None
+    absent = _lease(response)[0]
+    assert isinstance(absent, Lookup)
+    assert absent.place.endswith("role database/creds/reports")
 
 
 def test_a_lease_that_the_policy_does_not_allow_is_a_denied_grant() -> None:

@@ -1,0 +1,73 @@
+"""The profiles of a platform: by section and name, what each depends on, and the mode that it issues by. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from credbroker.errors import ConfigurationError
+from credbroker.profile import CatalogProfile, Profile, StorageProfile
+from credbroker.providers.requirements import misconfigured
+from credbroker.request import CredentialRequest, Kind
+
+if TYPE_CHECKING:
+    from credbroker.config import Platform
+
+SECTIONS: dict[Kind, str] = {"catalog": "catalogs", "table": "catalogs", "storage": "storage", "compute": "compute"}
+
+
+def sections(platform: Platform) -> dict[str, Mapping[str, Profile]]:
+    """The profiles of each section."""
+    return {"catalogs": platform.catalogs, "storage": platform.storage, "compute": platform.compute}
+
+
+def profile_of(platform: Platform, kind: Kind, name: str) -> Profile:
+    """The profile of that name.
+
+    Raises ``ConfigurationError`` that says where that name does exist: sections are never searched across.
+    """
+    of = sections(platform)
+    section = SECTIONS[kind]
+    profile = of[section].get(name)
+    if profile is not None:
+        return profile
+    elsewhere = [other for other, profiles in of.items() if name in profiles]
+    hint = (
+        f"it exists under {' and '.join(elsewhere)}"
+        if elsewhere
+        else f"there are: {', '.join(sorted(of[section])) or 'none'}"
+    )
+    raise ConfigurationError(f"no profile {name!r} under {section}; {hint}", profile=name)
+
+
+def named(platform: Platform, name: str) -> list[Profile]:
+    """Every profile of that name, in whatever section. Raises ``ConfigurationError`` where there is none."""
+    found = [profiles[name] for profiles in sections(platform).values() if name in profiles]
+    if not found:
+        known = sorted({known for profiles in sections(platform).values() for known in profiles})
+        raise ConfigurationError(f"no profile {name!r}; there are: {', '.join(known) or 'none'}", profile=name)
+    return found
+
+
+def fingerprint_of(profile: Profile, platform: Platform) -> str:
+    """A hash over all that its credentials depend on: its settings, and those of a profile whose token it exchanges."""
+    subject = profile.credentials.subject_token if profile.credentials is not None else None
+    if subject is None or subject.profile is None:
+        return profile.fingerprint()
+    kind, name = subject.profile
+    return f"{profile.fingerprint()}.{fingerprint_of(sections(platform)[SECTIONS[kind]][name], platform)}"
+
+
+def mode_of(request: CredentialRequest, profile: Profile) -> str:
+    """The mode that a request is issued by. Raises ``ConfigurationError`` for a profile that has none."""
+    if request.kind == "table":
+        return "catalog"
+    if isinstance(profile, StorageProfile) and profile.type == "local":
+        raise misconfigured(profile, "type", "is 'local': local files need no credential")
+    if isinstance(profile, CatalogProfile) and profile.type == "sql":
+        raise misconfigured(
+            profile, "type", "is 'sql': a database has no token; open it with load_catalog or BrokerSqlCatalog"
+        )
+    if profile.credentials is None:
+        raise misconfigured(profile, "credentials", "is missing: say how its credentials are issued")
+    return profile.credentials.mode
