@@ -257,12 +257,14 @@ class Broker:
         if config is None and not self._brokerage.reference.paths:
             raise ConfigurationError("this broker was made from no file: give the new configuration to reload()")
         try:
-            platform = load_files(self._brokerage.reference.paths) if config is None else from_data(config)
+            # Read within the lock: of two reloads the later one must not end with what the earlier one read.
+            with self._brokerage.reloading:
+                platform = load_files(self._brokerage.reference.paths) if config is None else from_data(config)
+                reload(self._brokerage, platform)
         except ConfigurationError as error:
             fault = error.fresh()
             del config  # a literal secret may stand in it, and a traceback keeps this frame's variables
         else:
-            reload(self._brokerage, platform)
             return
         raise fault
 

@@ -15,7 +15,7 @@ from credbroker.audit.log import LogSink
 from credbroker.audit.trail import Trail
 from credbroker.context import NO_CLOCK, Context
 from credbroker.credentials import Credential
-from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError
+from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError, IssuerUnavailable
 from credbroker.issuing import issue
 from credbroker.profile import Profile
 from credbroker.providers.requirements import check_profile
@@ -85,16 +85,20 @@ class Brokerage:
 
         What its profiles say the same stays held; every other value is dropped, and whatever is being issued for it.
         """
-        self.context, self.trail = context, trail
-        self._providers = dict(self.given) if platform.plugins != self.platform.plugins else self._providers
-        self._fingerprints = {}
-        self.platform = platform
+
+        def swap() -> None:
+            # The platform first: whoever sees the new context finds the profile changed, and stops.
+            self._providers = dict(self.given) if platform.plugins != self.platform.plugins else self._providers
+            self._fingerprints = {}
+            self.platform = platform
+            self.context, self.trail = context, trail
+
         self.reference = replace(
             self.reference,
             paths=attachment.absolute(platform.paths) or self.reference.paths,
             fingerprint=platform.fingerprint,
         )
-        self.engine.purge(lambda slot: not self._unchanged(slot))
+        self.engine.take(lambda slot: not self._unchanged(slot), swap)
         self.engine.forgive()
 
     def _unchanged(self, slot: Slot) -> bool:
@@ -199,10 +203,25 @@ class Brokerage:
 
     def _load(self, slot: Slot, flight: Flight, profile: Profile, provider: providers.Provider) -> Loaded:
         request = identity(slot)
+        context, trail = self.context, self.trail
+
+        def check() -> None:
+            """A reload ends its flights. Whoever was withdrawn must not be sent what the new configuration gives.
+
+            The error is told to nobody: the flight is outdated, and its waiters ask anew.
+            """
+            if not slot.live or not self._unchanged(slot):
+                raise IssuerUnavailable("the configuration was changed while this was being issued", profile=profile.name)
 
         def get(wanted: CredentialRequest) -> Credential:
+            check()
             return self._get_inline(wanted)
 
+        def invalidate(wanted: CredentialRequest, value: Credential) -> bool:
+            check()
+            return self.engine.invalidate(self.slot(wanted), value)
+
+        check()
         # Nested issues run on one thread, one inside the other: this is the chain of them.
         chain: list[Slot] = self._chains.__dict__.setdefault("slots", [])
         chain.append(slot)
@@ -211,11 +230,12 @@ class Brokerage:
                 request,
                 profile,
                 provider,
-                context=self.context,
-                trail=self.trail,
-                deadline=flight.deadline or self.context.clock.elapsed(),
+                context=context,
+                trail=trail,
+                deadline=flight.deadline or context.clock.elapsed(),
                 get=get,
-                invalidate=lambda wanted, value: self.engine.invalidate(self.slot(wanted), value),
+                invalidate=invalidate,
+                check=check,
             )
         finally:
             chain.pop()

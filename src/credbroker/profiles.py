@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from credbroker.config import Platform
 
 SECTIONS: dict[Kind, str] = {"catalog": "catalogs", "table": "catalogs", "storage": "storage", "compute": "compute"}
+_KINDS: dict[str, Kind] = {"catalogs": "catalog", "storage": "storage", "compute": "compute"}
 
 
 def sections(platform: Platform) -> dict[str, Mapping[str, Profile]]:
@@ -50,12 +51,37 @@ def named(platform: Platform, name: str) -> list[Profile]:
 
 
 def fingerprint_of(profile: Profile, platform: Platform) -> str:
-    """A hash over all that its credentials depend on: its settings, and those of a profile whose token it exchanges."""
+    """A hash over all that its credentials depend on: its settings, and those of the profiles that it names."""
+    parts = [profile.fingerprint()]
+    for section, name in _named_by(profile):
+        parts.append(fingerprint_of(sections(platform)[section][name], platform))
+    return ".".join(parts)
+
+
+def made_of(request: CredentialRequest, source: tuple[str, str], platform: Platform) -> bool:
+    """Whether what is issued for ``request`` is of the profile ``source`` (section and name), or made of its credential.
+
+    A table's is made of its catalog's token, or of the credentials of one of its storage profiles.
+    """
+    own = (SECTIONS[request.kind], request.profile)
+    if own == source:
+        return True
+    profile = sections(platform)[own[0]].get(own[1])
+    if profile is None:
+        return False
+    if request.kind == "table" and isinstance(profile, CatalogProfile):
+        if any(("storage", one.name) == source for one in profile.storage):
+            return True
+        if made_of(CredentialRequest("catalog", profile.name), source, platform):
+            return True
+    return any(made_of(CredentialRequest(_KINDS[section], name), source, platform) for section, name in _named_by(profile))
+
+
+def _named_by(profile: Profile) -> list[tuple[str, str]]:
+    """The other profiles, by section and name, whose credentials its own are made of."""
     subject = profile.credentials.subject_token if profile.credentials is not None else None
-    if subject is None or subject.profile is None:
-        return profile.fingerprint()
-    kind, name = subject.profile
-    return f"{profile.fingerprint()}.{fingerprint_of(sections(platform)[SECTIONS[kind]][name], platform)}"
+    named = [subject.profile] if subject is not None and subject.profile is not None else []
+    return [(SECTIONS[kind], name) for kind, name in named]
 
 
 def mode_of(request: CredentialRequest, profile: Profile) -> str:

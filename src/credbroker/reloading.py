@@ -43,6 +43,9 @@ def _context(brokerage: Brokerage, platform: Platform) -> Context:
     if not brokerage.own_context or (platform.network, platform.secret_backends, platform.plugins) == reached:
         return brokerage.context
     context = real_context(platform)
+    check = getattr(context.http, "check", None)
+    if check is not None:
+        check()
     fault = unusable(context.secrets)
     if fault is not None:
         raise fault

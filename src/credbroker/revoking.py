@@ -11,7 +11,7 @@ from credbroker.credentials import Credential
 from credbroker.errors import CredbrokerError
 from credbroker.issuing import AnchoredClock, in_flight
 from credbroker.profile import Profile
-from credbroker.profiles import named
+from credbroker.profiles import SECTIONS, made_of, named, profile_of
 from credbroker.providers import Revocation
 from credbroker.request import CredentialRequest
 
@@ -28,31 +28,42 @@ class _Taken:
 
 
 def revoke(brokerage: Brokerage, name: str) -> list[dict[str, object]]:
-    """Drop what is held for the profiles of that name, then revoke it: one entry for each value, at least one a profile.
+    """Drop what is held for the profiles of that name, and what was made of it, then revoke it.
 
-    It is dropped first, so that nobody is given a value that is about to end, and nothing that is issued meanwhile is
-    overlooked. What an issuer could not be asked for is asked again at the next call. Raises ``ConfigurationError`` for an
-    unknown name.
+    There is one entry for each value, and at least one for a profile. It is dropped first, so that nobody is given a value
+    that is about to end, and nothing that is issued meanwhile is overlooked. What an issuer could not be asked for is asked
+    again at the next call. Raises ``ConfigurationError`` for an unknown name.
     """
     entries: list[dict[str, object]] = []
     for profile in named(brokerage.platform, name):
-        outcomes = [_revoked(brokerage, taken) for taken in _taken(brokerage, profile)] or [runbooks.nothing_held(profile)]
+        taken, under_way = _taken(brokerage, profile)
+        outcomes = [(one.profile.name, _revoked(brokerage, one)) for one in taken]
+        outcomes += [(one.name, runbooks.under_way(one)) for one in under_way]
         entries.extend(
-            {"profile": name, "revoked": one.revoked, "reason": one.reason, "runbook": one.runbook} for one in outcomes
+            {"profile": of, "revoked": one.revoked, "reason": one.reason, "runbook": one.runbook}
+            for of, one in outcomes or [(name, runbooks.nothing_held(profile))]
         )
     return entries
 
 
-def _taken(brokerage: Brokerage, profile: Profile) -> list[_Taken]:
-    kinds = ("catalog", "table") if profile.kind == "catalog" else (profile.kind,)
+def _taken(brokerage: Brokerage, profile: Profile) -> tuple[list[_Taken], list[Profile]]:
+    """What was held, and the profiles of what was being issued: that is discarded when it comes, and lives on."""
+    own = (SECTIONS[profile.kind], profile.name)
     left = brokerage.unrevoked
     waiting: list[_Taken] = [left.popleft() for _ in range(len(left))]
-    ours = [one for one in waiting if one.profile.name == profile.name and one.request.kind in kinds]
+    ours = [one for one in waiting if (SECTIONS[one.request.kind], one.request.profile) == own]
     left.extend(one for one in waiting if one not in ours)
     now = brokerage.context.clock.now()
-    again = [one for one in ours if one.process == os.getpid() and (one.value.expires_at or now) >= now]
-    dropped = brokerage.engine.take(lambda slot: slot.profile == profile.name and identity(slot).kind in kinds)
-    return again + [_Taken(profile, identity(slot), value) for slot, value in dropped if value is not None]
+    taken = [one for one in ours if one.process == os.getpid() and (one.value.expires_at or now) >= now]
+    under_way = []
+    for slot, value, flying in brokerage.engine.take(lambda slot: made_of(identity(slot), own, brokerage.platform)):
+        request = identity(slot)
+        of = profile_of(brokerage.platform, request.kind, request.profile)
+        if value is not None:
+            taken.append(_Taken(of, request, value))
+        if flying:
+            under_way.append(of)
+    return taken, under_way
 
 
 def _revoked(brokerage: Brokerage, taken: _Taken) -> Revocation:
@@ -67,7 +78,10 @@ def _revoked(brokerage: Brokerage, taken: _Taken) -> Revocation:
             outcome = ask(value, request, in_flight(brokerage.context, clock, profile, clock.elapsed() + seconds))
     except CredbrokerError as error:
         why = f"the issuer could not be asked: {error.message}"
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold anything
+    except KeyboardInterrupt:
+        brokerage.unrevoked.append(taken)
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything, and its text may hold anything
         why = f"the provider failed with {type(error).__name__}"
     if why is not None:
         brokerage.unrevoked.append(taken)

@@ -54,6 +54,13 @@ def nothing_held(profile: Profile) -> Revocation:
     )
 
 
+def under_way(profile: Profile) -> Revocation:
+    """What to say of an issue that had begun: its value is discarded when it comes, and nobody holds it to take it back."""
+    runbook = nothing_held(profile).runbook
+    reason = "one was being issued: it is discarded when it comes, and nobody is given it, but it lives until its own end"
+    return Revocation(revoked=False, reason=reason, runbook=runbook)
+
+
 def _what(value: Credential) -> str:
     match value:
         case S3Credentials(session_token=None):

@@ -55,7 +55,8 @@ class Postgres:
         except psycopg.errors.UndefinedObject:
             return False  # it was dropped between the login and the question
         except psycopg.OperationalError as error:
-            if "password authentication failed" in str(error):
+            # The second is said of a role that is dropped while its password is being looked at.
+            if "password authentication failed" in str(error) or f'role "{user}" does not exist' in str(error):
                 return False
             raise
 

@@ -13,11 +13,11 @@ import pytest
 from pydantic import SecretStr
 
 from credbroker import AccessToken, Broker
-from credbroker.context import Context
+from credbroker.context import Context, HttpRequest
 from credbroker.errors import BrokerClosed, ConfigurationError, IssuerUnavailable
 from credbroker.providers.oauth2 import OAuth2Provider
 from credbroker.request import CredentialRequest
-from credbroker.testing import ControlledProvider, ManualClock
+from credbroker.testing import ControlledProvider, FakeHttp, ManualClock
 
 CONFIG: dict[str, Any] = {
     "environment": "local",
@@ -196,6 +196,58 @@ def test_an_issue_that_was_under_way_for_the_old_settings_is_never_held() -> Non
         issuer.release()
         waiting.join(10)
         assert got == ["token-2"]
+
+
+def test_a_flight_of_before_gets_and_sends_nothing_any_more() -> None:
+    """Its old issuer, which is being replaced because it is not trusted, must not be sent what the new one gives."""
+    reloaded = threading.Event()
+    sent: list[str] = []
+    asked = threading.Event()
+
+    class Old:
+        def issue(self, request: CredentialRequest, context: Context) -> AccessToken:
+            if request.profile == "a":
+                return AccessToken(SecretStr("token-of-a"), expires_at=context.clock.now() + timedelta(hours=1))
+            if not reloaded.is_set():
+                asked.set()
+                assert reloaded.wait(10)
+                try:
+                    subject = context.get(CredentialRequest("catalog", "a"))
+                finally:
+                    sent.append("asked")
+                context.send(HttpRequest("POST", "https://old.example", {}, repr(subject).encode()))
+                sent.append("sent")
+            return AccessToken(SecretStr("new"), expires_at=context.clock.now() + timedelta(hours=1))
+
+    http = FakeHttp()
+    context = Context(clock=ManualClock(), http=http)
+    with Broker.from_config(CONFIG, providers={"oauth2": Old()}, context=context) as broker:  # type: ignore[dict-item]
+        source = broker.catalog("b")
+        got: list[str] = []
+        waiting = threading.Thread(target=lambda: got.append(text(source.get())))
+        waiting.start()
+        assert asked.wait(10)
+        broker.reload(changed("catalogs", "b", "uri", to="https://other.example"))
+        reloaded.set()
+        waiting.join(10)
+    assert (got, sent, http.requests) == (["new"], ["asked"], [])
+
+
+def test_a_listener_is_never_told_of_a_value_that_was_replaced_meanwhile() -> None:
+    issuer = ControlledProvider()
+    with broker_of(CONFIG, issuer) as broker:
+        source = broker.catalog("b")
+        told: list[str] = []
+
+        def slow(value: AccessToken) -> None:
+            if text(value) == "token-1":
+                broker.reload(changed("catalogs", "b", "credentials", "scope", to="three"))
+
+        source.on_refresh(slow)
+        source.on_refresh(lambda value: told.append(text(value)))
+        source.get()
+        source.get()
+        assert told == ["token-2"]
 
 
 def test_many_threads_and_many_reloads_never_serve_what_the_last_configuration_does_not_say() -> None:

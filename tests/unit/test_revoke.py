@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -142,6 +143,52 @@ def test_what_is_issued_while_an_issuer_is_asked_is_not_overlooked() -> None:
         broker.revoke("lake")
         assert tokens.taken_back == ["token-1"]
         assert source.get().value.get_secret_value() == "token-2"
+
+
+def test_what_was_made_of_a_revoked_credential_is_dropped_and_reported_too() -> None:
+    config: dict[str, Any] = {
+        "environment": "local",
+        "catalogs": {
+            "lake": {"uri": "https://c.example", "credentials": {"mode": "oauth2"}},
+            "made": {"credentials": {"mode": "oauth2", "subject_token": {"profile": "lake"}}},
+            "twice": {"credentials": {"mode": "oauth2", "subject_token": {"profile": "made"}}},
+            "beside": {"credentials": {"mode": "oauth2"}},
+        },
+    }
+    tokens = ControlledProvider()
+    with Broker.from_config(config, providers={"oauth2": tokens}, context=Context(clock=ManualClock())) as broker:
+        for name in config["catalogs"]:
+            broker.catalog(name).get()
+        assert sorted(str(entry["profile"]) for entry in broker.revoke("lake")) == ["lake", "made", "twice"]
+        assert [entry["profile"] for entry in broker.status()] == ["beside"]
+
+
+def test_the_tables_of_a_revoked_storage_profile_are_dropped_too() -> None:
+    config = {**CONFIG, "catalogs": {"prod": {"uri": "https://c.example", "storage": "lake", "credentials": {}}}}
+
+    def table(number: int, request: CredentialRequest, context: Context) -> TableCredentials:
+        return TableCredentials(((Location.parse("s3://lake/t"), s3(number, request, context)),))
+
+    providers = {"catalog": ControlledProvider(answer=table), "iam_role": ControlledProvider(answer=s3)}
+    with Broker.from_config(config, providers=providers, context=Context(clock=ManualClock())) as one:
+        one.table("prod", "a.b").get()
+        one.storage("lake").get()
+        assert sorted(str(entry["profile"]) for entry in one.revoke("lake")) == ["lake", "prod"]
+        assert one.status() == []
+
+
+def test_an_issue_under_way_is_reported() -> None:
+    tokens = Revoking()
+    with broker_of(tokens) as broker:
+        tokens.hold()
+        source = broker.catalog("lake")
+        waiting = threading.Thread(target=source.get)
+        waiting.start()
+        tokens.wait_for_calls(1)
+        entry = broker.revoke("lake")[0]
+        tokens.release()
+        waiting.join(10)
+        assert (entry["revoked"], str(entry["reason"])[:20]) == (False, "one was being issued")
 
 
 def test_an_unknown_profile_is_an_error() -> None:

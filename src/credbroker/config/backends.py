@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from importlib import import_module
 from typing import NoReturn
 
@@ -37,12 +39,13 @@ def resolver(platform: Platform, context: Context) -> Resolver:
     a secret: to pass it over would be to look in places that the file puts behind it.
     """
     backends: list[Backend] = []
+    names = [hashlib.sha256(repr(replace(one, where="")).encode()).hexdigest()[:16] for one in platform.secret_backends]
     for settings in platform.secret_backends:
         try:
             backends.append(_backend(settings, tuple(backends), platform.plugins))
         except ConfigurationError as error:
             backends.append(_Unusable(error.fresh()))
-    return Resolver(backends, context)
+    return Resolver(backends, context, names)
 
 
 def unusable(secrets: Secrets) -> CredbrokerError | None:

@@ -61,10 +61,10 @@ class OAuth2Provider:
         url = token_endpoint(context)
         client = Client(context, audience(context, url))
         exchanged = subject(request, context) if exchanges(block) else None
-        response = client.post(url, form(request, block, exchanged), realm_header(profile))
+        response = client.post(url, form(request, profile, exchanged), realm_header(profile))
         if exchanged is not None and _renewable(exchanged, response, context):
             exchanged = subject(request, context)
-            response = client.post(url, form(request, block, exchanged), realm_header(profile))
+            response = client.post(url, form(request, profile, exchanged), realm_header(profile))
         if not 200 <= response.status < 300:
             raise refused(response, _host(url), block)
         token = parse_token_response(

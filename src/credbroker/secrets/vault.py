@@ -76,7 +76,9 @@ class VaultBackend:
         path = f"{mount}/creds/{quoted_path(self._settings, 'dynamic_mount', reference.secret_ref)}"
         asked = context.clock.elapsed()
         response, token = self._asked(server, "GET", path, context)
-        if response.status in (400, 404):  # 400 is what the database engine says of a role that it does not know
+        # 400 is what the database engine says of a role that it does not know, and of much else.
+        unknown = response.status == 400 and any("unknown role" in error.lower() for error in errors_of(response))
+        if response.status == 404 or unknown:
             return Lookup(f"{server}, role {self._dynamic_mount}/creds/{reference.secret_ref}")
         if response.status != 200:
             what = f"read {self._dynamic_mount}/creds/{reference.secret_ref}"
