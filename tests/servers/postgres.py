@@ -20,10 +20,16 @@ import psycopg
 
 from credbroker.cli.demo.ports import reserved_ports
 
+INSTALL = "pip install pgserver (which has no programs for Python 3.13 and later)"
 DATABASE = "postgres"
 _OWNER = "owner"
 _PATIENCE = 60.0
 _STARTS = 4
+
+
+def installed() -> bool:
+    """Whether its programs are there to be run."""
+    return find_spec("pgserver") is not None
 
 
 class Postgres:

@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import pickle
+import queue
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -161,7 +162,7 @@ def test_a_secret_backend_that_cannot_be_made_is_refused(tmp_path: Path) -> None
     with Broker.from_yaml(path) as broker:
         backends = [{"type": "env"}, {"type": "vault", "address": "https://vault.example"}]
         path.write_text(json.dumps({"environment": "local", "secret_backends": backends}))
-        with pytest.raises(ConfigurationError, match="needs the key 'auth'"):
+        with pytest.raises(ConfigurationError, match="auth is missing: a backend of type 'vault' needs it"):
             broker.reload()
         backends[1]["auth"] = {"method": "token", "token": {"secret_ref": "t"}}  # type: ignore[assignment]
         path.write_text(json.dumps({"environment": "local", "secret_backends": backends}))
@@ -237,17 +238,21 @@ def test_a_listener_is_never_told_of_a_value_that_was_replaced_meanwhile() -> No
     issuer = ControlledProvider()
     with broker_of(CONFIG, issuer) as broker:
         source = broker.catalog("b")
-        told: list[str] = []
+        told: queue.Queue[str] = queue.Queue()
+        reloaded = threading.Event()
 
         def slow(value: AccessToken) -> None:
             if text(value) == "token-1":
                 broker.reload(changed("catalogs", "b", "credentials", "scope", to="three"))
+                reloaded.set()
 
         source.on_refresh(slow)
-        source.on_refresh(lambda value: told.append(text(value)))
+        source.on_refresh(lambda value: told.put(text(value)))
         source.get()
+        assert reloaded.wait(10)
         source.get()
-        assert told == ["token-2"]
+        assert told.get(timeout=10) == "token-2"
+        assert told.empty()
 
 
 def test_many_threads_and_many_reloads_never_serve_what_the_last_configuration_does_not_say() -> None:

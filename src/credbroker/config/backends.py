@@ -72,8 +72,7 @@ class _Unusable:
 def _backend(settings: BackendSettings, earlier: tuple[Backend, ...], listed: tuple[str, ...]) -> Backend:
     missing = missing_key(settings)
     if missing is not None:
-        place = f"{settings.where}: " if settings.where else ""
-        raise ConfigurationError(f"{place}secret_backends: the backend of type {settings.type!r} needs the key {missing!r}")
+        raise settings.misconfigured(f"{missing} is missing: a backend of type {settings.type!r} needs it")
     if settings.type == "env":
         return EnvBackend()
     if settings.type == "files":

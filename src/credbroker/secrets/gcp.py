@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from credbroker.context import Context, HttpResponse
-from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, MalformedResponse
+from credbroker.errors import CredbrokerError, IssueDenied, MalformedResponse
 from credbroker.identity.gcp import service_account_token
 from credbroker.secrets._bearer import get, json_object, member, origin
 from credbroker.secrets.backend import Backend, Lookup, lookup
@@ -42,14 +42,13 @@ class SecretManagerBackend:
     """
 
     def __init__(self, settings: BackendSettings, earlier: Sequence[Backend] = ()) -> None:
-        where = f"{settings.where}: secret_backends." if settings.where else "secret_backends."
         if not _PROJECT.fullmatch(settings.project or ""):
-            raise ConfigurationError(f"{where}project must be a project's id or number")
+            raise settings.misconfigured("project must be a project's id or number")
         if settings.auth is None or settings.auth.key is None:
-            raise ConfigurationError(f"{where}auth.key is missing: the service account's key, as a reference to a secret")
+            raise settings.misconfigured("auth.key is missing: the service account's key, as a reference to a secret")
         self._project = settings.project
         self._prefix = settings.prefix
-        self._origin, _ = origin(settings.endpoint or _ENDPOINT, f"{where}endpoint")
+        self._origin, _ = origin(settings.endpoint or _ENDPOINT, f"{settings.where}: endpoint")
         self._key = settings.auth.key
         self._earlier = tuple(earlier)
         self._login = Login(self._log_in)

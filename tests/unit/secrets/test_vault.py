@@ -117,7 +117,7 @@ def test_every_segment_of_a_path_is_quoted() -> None:
 def test_a_path_that_leads_elsewhere_is_refused_before_anything_is_sent(field: str, path: str) -> None:
     http = FakeHttp()
     backend = VaultBackend(settings(**{field: path}), [place()])
-    with pytest.raises(ConfigurationError, match=rf"^p\.yaml:3: secret_backends\.{field} has "):
+    with pytest.raises(ConfigurationError, match=rf"^p\.yaml:3: secret_backends\[1\]: {field} has "):
         (backend.lease if field == "dynamic_mount" else backend.look)(REFERENCE, world(http))
     assert http.requests == []
 
@@ -146,7 +146,7 @@ def test_no_prefix_leads_out_of_the_mount(prefix: str) -> None:
 def test_an_address_that_secrets_may_not_go_to_is_refused_at_first_use(address: str) -> None:
     http = FakeHttp()
     backend = VaultBackend(settings(address=address), [place()])
-    with pytest.raises(ConfigurationError, match=r"^p\.yaml:3: secret_backends\.address ") as caught:
+    with pytest.raises(ConfigurationError, match=r"^p\.yaml:3: secret_backends\[1\]: address ") as caught:
         backend.look(REFERENCE, world(http))
     assert http.requests == []
     assert "pw" not in str(caught.value)
