@@ -263,7 +263,7 @@ def test_a_child_that_is_forked_meanwhile_has_no_key_among_its_open_files(tmp_pa
             reading, writing = os.pipe()
             child = os.fork()
             if child == 0:
-                os.write(writing, b"open" if os.path.exists(chain) or os.path.exists(key) else b"closed")
+                os.write(writing, b"open" if Path(chain).exists() or Path(key).exists() else b"closed")
                 os._exit(0)
             os.close(writing)
             verdicts.append(os.read(reading, 10))
@@ -272,5 +272,5 @@ def test_a_child_that_is_forked_meanwhile_has_no_key_among_its_open_files(tmp_pa
 
     present(ClientCertificate(SecretStr(own.chain), SecretStr(own.key)), Forking(ssl.PROTOCOL_TLS_CLIENT))
     assert verdicts == [b"closed"]
-    left = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+    left = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
     assert not any("memfd:credbroker" in path for path in left)
