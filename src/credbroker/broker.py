@@ -16,6 +16,7 @@ from credbroker.downscoping import downscoped
 from credbroker.errors import AccessDenied, ConfigurationError
 from credbroker.location import Location
 from credbroker.profile import CatalogProfile, Profile
+from credbroker.profiles import profile_of
 from credbroker.providers import Provider, backing
 from credbroker.request import Access, CredentialRequest, Kind
 from credbroker.revoking import revoke
@@ -215,7 +216,7 @@ class Broker:
 
     def profile(self, kind: Kind, name: str) -> Profile:
         """The settings of a profile. Raises ``ConfigurationError`` that says where that name does exist."""
-        return self._brokerage.profile(kind, name)
+        return profile_of(self._brokerage.platform, kind, name)
 
     @property
     def network(self) -> NetworkSettings:
@@ -251,16 +252,19 @@ class Broker:
         Raises ``ConfigurationError``, with everything as it was, and ``BrokerClosed``.
         """
         from credbroker.config import from_data, load_files
+        from credbroker.reloading import reload
 
         if config is None and not self._brokerage.reference.paths:
             raise ConfigurationError("this broker was made from no file: give the new configuration to reload()")
         try:
-            platform = load_files(self._brokerage.reference.paths) if config is None else from_data(config)
+            # Read within the lock: of two reloads the later one must not end with what the earlier one read.
+            with self._brokerage.reloading:
+                platform = load_files(self._brokerage.reference.paths) if config is None else from_data(config)
+                reload(self._brokerage, platform)
         except ConfigurationError as error:
             fault = error.fresh()
             del config  # a literal secret may stand in it, and a traceback keeps this frame's variables
         else:
-            self._brokerage.reload(platform)
             return
         raise fault
 

@@ -5,30 +5,31 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from credbroker import attachment, limits, providers
+from credbroker import attachment, limits, profiles, providers
 from credbroker.audit.log import LogSink
 from credbroker.audit.trail import Trail
 from credbroker.context import NO_CLOCK, Context
 from credbroker.credentials import Credential
-from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError
+from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError, IssuerUnavailable
 from credbroker.issuing import issue
-from credbroker.profile import CatalogProfile, Profile, StorageProfile
-from credbroker.providers.requirements import check_profile, misconfigured
+from credbroker.profile import Profile
+from credbroker.providers.requirements import check_profile
 from credbroker.refresh.engine import GONE, Engine
 from credbroker.refresh.flight import Flight
 from credbroker.refresh.slot import Loaded, Slot
-from credbroker.request import CredentialRequest, Kind
+from credbroker.request import CredentialRequest
 from credbroker.system import log_filter
 from credbroker.system.clock import SystemClock
 
 if TYPE_CHECKING:
     from credbroker.config import Platform
 
-_SECTIONS: dict[Kind, str] = {"catalog": "catalogs", "table": "catalogs", "storage": "storage", "compute": "compute"}
+_MOST_UNREVOKED = 1000
 
 
 class Admitted(NamedTuple):
@@ -49,22 +50,27 @@ class Brokerage:
             os.urandom(16).hex(), attachment.absolute(platform.paths), platform.fingerprint
         )
         own_context = context is None
-        context = _real_context(platform) if context is None else context
+        if context is None:
+            from credbroker.config.world import real_context  # with requests, which an embedder's own context may not need
+
+            context = real_context(platform)
         self.injected_clock = context.clock is not NO_CLOCK
         self.context = context if self.injected_clock else replace(context, clock=SystemClock())
-        self.trail = self._trail(platform)
-        self._given: Mapping[str, providers.Provider] = dict(given or {})
-        self._own_context = own_context
-        self._providers: dict[str, providers.Provider] = dict(self._given)
+        self.trail = self.trail_of(platform)
+        self.given: Mapping[str, providers.Provider] = dict(given or {})
+        self.own_context = own_context
+        self._providers: dict[str, providers.Provider] = dict(self.given)
         self._fingerprints: dict[tuple[str, str], tuple[Profile, str]] = {}
         self._chains = threading.local()
-        self._closed = False
-        self._reloading = threading.RLock()
+        self.closed = False
+        self.reloading = threading.RLock()
+        self.unrevoked: deque[Any] = deque(maxlen=_MOST_UNREVOKED)
+        """What ``revoking`` could not ask an issuer about: held by nobody else, and never served."""
         self.engine = Engine(self.context.clock, background=not self.injected_clock, on_retired=self._retired)
         log_filter.install()
         attachment.register(self)
 
-    def _trail(self, platform: Platform) -> Trail:
+    def trail_of(self, platform: Platform) -> Trail:
         audit = platform.audit
         return Trail(
             self.context.clock,
@@ -74,93 +80,57 @@ class Brokerage:
             environment=platform.environment,
         )
 
-    def reload(self, platform: Platform) -> None:
-        """Go on with another configuration. What its profiles say the same stays held; every other value is dropped.
+    def adopt(self, platform: Platform, context: Context, trail: Trail) -> None:
+        """Go on by another configuration, which ``reloading`` has found to be sound: nothing here can fail.
 
-        Raises ``BrokerClosed``, and ``ConfigurationError`` for secret backends that cannot be made: then nothing changed.
+        What its profiles say the same stays held; every other value is dropped, and whatever is being issued for it.
         """
-        with self._reloading:
-            if self._closed:
-                raise _closed()
-            before = self.platform
-            context, trail = self.context, self.trail
-            if self._own_context and (platform.network, platform.secret_backends, platform.plugins) != (
-                before.network,
-                before.secret_backends,
-                before.plugins,
-            ):
-                context = replace(_real_context(platform), clock=self.context.clock)
-            if (platform.audit, platform.environment) != (before.audit, before.environment):
-                trail = self._trail(platform)
-            # Nothing above has changed anything; nothing below can fail.
-            self.context, self.trail = context, trail
-            self._providers = dict(self._given) if platform.plugins != before.plugins else self._providers
+
+        def swap() -> None:
+            # The platform first: whoever sees the new context finds the profile changed, and stops.
+            self._providers = dict(self.given) if platform.plugins != self.platform.plugins else self._providers
             self._fingerprints = {}
             self.platform = platform
-            self.reference = replace(
-                self.reference,
-                paths=attachment.absolute(platform.paths) or self.reference.paths,
-                fingerprint=platform.fingerprint,
-            )
-            self.engine.purge(lambda slot: not self._unchanged(slot))
-            self.engine.forgive()
+            self.context, self.trail = context, trail
+
+        self.reference = replace(
+            self.reference,
+            paths=attachment.absolute(platform.paths) or self.reference.paths,
+            fingerprint=platform.fingerprint,
+        )
+        self.engine.take(lambda slot: not self._unchanged(slot), swap)
+        self.engine.forgive()
 
     def _unchanged(self, slot: Slot) -> bool:
         """Whether the configuration says of a slot's profile, and of who asks, what it said when the slot was made."""
-        request, fingerprint = cast("tuple[CredentialRequest, str]", slot.key)  # as slot() made it
-        section = _SECTIONS[request.kind]
-        profile = self._sections()[section].get(request.profile)
+        request, fingerprint = key_of(slot)
+        section = profiles.SECTIONS[request.kind]
+        profile = profiles.sections(self.platform)[section].get(request.profile)
         same = profile is not None and self._fingerprint(section, profile) == fingerprint
         return same and request.principal == self.platform.principal
 
     def close(self) -> None:
-        with self._reloading:
-            if self._closed:
+        with self.reloading:
+            if self.closed:
                 return
-            self._closed = True
+            self.closed = True
         attachment.forget(self)
         self.engine.close()
+        self.unrevoked.clear()
         # The backends go with it: they may hold logins of their own.
         self.context = Context(clock=self.context.clock)
         log_filter.uninstall()
 
     # -- from a request to its slot ------------------------------------------------------------------------------------
 
-    def profile(self, kind: Kind, name: str) -> Profile:
-        """Raises ``ConfigurationError`` that says where that name does exist: sections are never searched across."""
-        sections = self._sections()
-        section = _SECTIONS[kind]
-        profile = sections[section].get(name)
-        if profile is not None:
-            return profile
-        elsewhere = [other for other, profiles in sections.items() if name in profiles]
-        hint = (
-            f"it exists under {' and '.join(elsewhere)}"
-            if elsewhere
-            else f"there are: {', '.join(sorted(sections[section])) or 'none'}"
-        )
-        raise ConfigurationError(f"no profile {name!r} under {section}; {hint}", profile=name)
-
-    def named(self, name: str) -> list[Profile]:
-        """Every profile of that name, in whatever section. Raises ``ConfigurationError`` where there is none."""
-        found = [profiles[name] for profiles in self._sections().values() if name in profiles]
-        if not found:
-            known = sorted({known for profiles in self._sections().values() for known in profiles})
-            raise ConfigurationError(f"no profile {name!r}; there are: {', '.join(known) or 'none'}", profile=name)
-        return found
-
-    def _sections(self) -> dict[str, Mapping[str, Profile]]:
-        platform = self.platform
-        return {"catalogs": platform.catalogs, "storage": platform.storage, "compute": platform.compute}
-
     def admit(self, request: CredentialRequest) -> Admitted:
         """Check a request against its profile's limits and settings, without any I/O.
 
         Raises ``BrokerClosed``, ``AccessDenied`` (on record) and ``ConfigurationError``.
         """
-        if self._closed:
-            raise _closed()
-        profile = self.profile(request.kind, request.profile)
+        if self.closed:
+            raise closed()
+        profile = profiles.profile_of(self.platform, request.kind, request.profile)
         provider = self.provider(request, profile)
         request = replace(request, principal=self.platform.principal)
         try:
@@ -196,7 +166,7 @@ class Brokerage:
 
     def _slot(self, admitted: Admitted) -> Slot:
         request, profile, provider, _ = admitted
-        fingerprint = self._fingerprint(_SECTIONS[request.kind], profile)
+        fingerprint = self._fingerprint(profiles.SECTIONS[request.kind], profile)
         settings = profile.credentials
 
         def make() -> Slot:
@@ -216,30 +186,16 @@ class Brokerage:
         return self.engine.slot(key, make)
 
     def _fingerprint(self, section: str, profile: Profile) -> str:
-        """A hash over all that its credentials depend on: its settings, and those of a profile whose token it exchanges."""
         known = self._fingerprints
         of, fingerprint = known.get((section, profile.name), (None, ""))
         if of is not profile:  # a thread may still be at work with the profile as it was before a reload
-            fingerprint = profile.fingerprint()
-            for kind, name in _named_by(profile):
-                fingerprint += "." + self._fingerprint(_SECTIONS[kind], self.profile(kind, name))
+            fingerprint = profiles.fingerprint_of(profile, self.platform)
             known[section, profile.name] = profile, fingerprint
         return fingerprint
 
     def provider(self, request: CredentialRequest, profile: Profile) -> providers.Provider:
         """Who issues for it. Raises ``ConfigurationError`` for a profile that has no mode, or one that cannot be loaded."""
-        if request.kind == "table":
-            mode = "catalog"
-        elif isinstance(profile, StorageProfile) and profile.type == "local":
-            raise misconfigured(profile, "type", "is 'local': local files need no credential")
-        elif isinstance(profile, CatalogProfile) and profile.type == "sql":
-            raise misconfigured(
-                profile, "type", "is 'sql': a database has no token; open it with load_catalog or BrokerSqlCatalog"
-            )
-        elif profile.credentials is None:
-            raise misconfigured(profile, "credentials", "is missing: say how its credentials are issued")
-        else:
-            mode = profile.credentials.mode
+        mode = profiles.mode_of(request, profile)
         provider = self._providers.get(mode)
         if provider is None:
             provider = self._providers[mode] = providers.load(mode, tuple(self.platform.plugins))
@@ -249,8 +205,18 @@ class Brokerage:
 
     def _load(self, slot: Slot, flight: Flight, profile: Profile, provider: providers.Provider) -> Loaded:
         request = identity(slot)
+        context, trail = self.context, self.trail
+
+        def check() -> None:
+            """A reload ends its flights. Whoever was withdrawn must not be sent what the new configuration gives.
+
+            The error is told to nobody: the flight is outdated, and its waiters ask anew.
+            """
+            if not slot.live or not self._unchanged(slot):
+                raise IssuerUnavailable("the configuration was changed while this was being issued", profile=profile.name)
 
         def get(wanted: CredentialRequest) -> Credential:
+            check()
             return self._get_inline(wanted)
 
         def own(name: str) -> CredentialRequest:
@@ -261,6 +227,7 @@ class Brokerage:
         made_of: dict[str, str] = {}
 
         def base(name: str) -> Credential:
+            check()
             value = self._get_inline(own(name))
             # Where a server refused the value that was made of this very one, it may be this one that it does not take. What
             # this one was made of in its turn was taken, else it would not be there.
@@ -271,6 +238,11 @@ class Brokerage:
             made_of[name] = value.fingerprint
             return value
 
+        def invalidate(wanted: CredentialRequest, value: Credential) -> bool:
+            check()
+            return self.engine.invalidate(self.slot(wanted), value)
+
+        check()
         # Nested issues run on one thread, one inside the other: this is the chain of them.
         chain: list[Slot] = self._chains.__dict__.setdefault("slots", [])
         chain.append(slot)
@@ -279,13 +251,14 @@ class Brokerage:
                 request,
                 profile,
                 provider,
-                context=self.context,
-                trail=self.trail,
-                deadline=flight.deadline or self.context.clock.elapsed(),
+                context=context,
+                trail=trail,
+                deadline=flight.deadline or context.clock.elapsed(),
                 get=get,
                 base=base,
-                drop=lambda name, value: self.engine.invalidate(self.slot(own(name)), value),
-                invalidate=lambda wanted, value: self.engine.invalidate(self.slot(wanted), value),
+                drop=lambda name, value: invalidate(own(name), value),
+                invalidate=invalidate,
+                check=check,
             )
         finally:
             chain.pop()
@@ -308,23 +281,19 @@ class Brokerage:
         return (attach, (self.reference,))
 
 
-def _named_by(profile: Profile) -> list[tuple[Kind, str]]:
-    """The other profiles whose credentials a profile's are made of."""
-    block = profile.credentials
-    if block is None:
-        return []
-    tokens = [token.profile for token in (block.subject_token, block.client_assertion) if token is not None]
-    return [other for other in (block.source_profile, *tokens) if other is not None]
+def key_of(slot: Slot) -> tuple[CredentialRequest, str]:
+    """The key that a brokerage makes its slots by: the request, and the fingerprint of its profile."""
+    return cast("tuple[CredentialRequest, str]", slot.key)
 
 
-def _closed() -> BrokerClosed:
+def closed() -> BrokerClosed:
+    """The error of whatever is asked of a closed broker."""
     return BrokerClosed("the broker is closed: make a new one with Broker.from_yaml()")
 
 
 def identity(slot: Slot) -> CredentialRequest:
     """What a slot is issued for: the request in its key, with the run of whoever caused the latest issue."""
-    request: CredentialRequest = slot.key[0]  # type: ignore[index]  # the key that Brokerage.slot() made
-    return replace(request, run_id=slot.asked.run_id)
+    return replace(key_of(slot)[0], run_id=slot.asked.run_id)
 
 
 def attach(reference: attachment.Reference) -> Brokerage:
@@ -349,9 +318,3 @@ def _loaded(reference: attachment.Reference) -> Brokerage:
             "give both processes the same file"
         )
     return Brokerage(platform, None, None)
-
-
-def _real_context(platform: Platform) -> Context:
-    from credbroker.config.world import real_context  # with pydantic, yaml and requests, none of which a handle needs
-
-    return real_context(platform)

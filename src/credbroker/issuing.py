@@ -44,11 +44,12 @@ class AnchoredClock:
 class _TimedHttp:
     """The transport with its answers timed by the anchored clock, so that no wall time of another source comes in."""
 
-    __slots__ = ("_clock", "_http")
+    __slots__ = ("_check", "_clock", "_http")
 
-    def __init__(self, http: Http, clock: Clock) -> None:
+    def __init__(self, http: Http, clock: Clock, check: Callable[[], None] | None) -> None:
         self._http = http
         self._clock = clock
+        self._check = check
 
     def send(
         self,
@@ -58,6 +59,8 @@ class _TimedHttp:
         allow_insecure: bool = False,
         on_connection: Callable[[Connection], None] | None = None,
     ) -> HttpResponse:
+        if self._check is not None:
+            self._check()
         sent = self._clock.now()
         response = self._http.send(request, timeout=timeout, allow_insecure=allow_insecure, on_connection=on_connection)
         return replace(response, sent=sent, received=self._clock.now())
@@ -75,8 +78,12 @@ def issue(
     base: Callable[[str], Credential],
     drop: Callable[[str, Credential], bool],
     invalidate: Callable[[CredentialRequest, Credential], bool],
+    check: Callable[[], None] | None = None,
 ) -> Loaded:
-    """Issue once. Raises a ``CredbrokerError``; then nothing is held and the trail says why."""
+    """Issue once. Raises a ``CredbrokerError``; then nothing is held and the trail says why.
+
+    ``check`` raises where this flight is nobody's any more: then nothing more is sent.
+    """
     clock = AnchoredClock(context.clock)
     settings = profile.credentials
     mode = "catalog" if request.kind == "table" else settings.mode if settings else type(provider).__name__
@@ -84,7 +91,7 @@ def issue(
     sent, wall = clock.elapsed(), clock.now()
     try:
         flight = replace(
-            in_flight(context, clock, profile, deadline),
+            in_flight(context, clock, profile, deadline, check),
             get=get,
             base=base,
             drop=drop,
@@ -112,12 +119,14 @@ def issue(
     raise known
 
 
-def in_flight(context: Context, clock: Clock, profile: Profile, deadline: float) -> Context:
+def in_flight(
+    context: Context, clock: Clock, profile: Profile, deadline: float, check: Callable[[], None] | None = None
+) -> Context:
     """The context of one flight for a profile: its clock, its deadline (elapsed seconds), and secrets found within that."""
     flight = replace(
         context,
         clock=clock,
-        http=_TimedHttp(context.http, clock),
+        http=_TimedHttp(context.http, clock, check),
         profile=profile,
         remaining=lambda: max(0.0, deadline - clock.elapsed()),
     )

@@ -59,8 +59,19 @@ def asked_scopes(request: CredentialRequest, profile: Profile) -> frozenset[str]
     settings = profile.credentials
     if request.scopes or settings is None:
         return request.scopes
-    stated = settings.scopes.get(request.access, "") if request.access is not None else ""
-    return frozenset((stated or settings.scope or "").split())
+    return frozenset(stated_scope(request.access, profile).split())
+
+
+def stated_scope(access: Access | None, profile: Profile) -> str:
+    """The profile's scope for an access: of ``scopes`` its own, else ``scope``, else that of all that the profile may do.
+
+    Asked without any scope an issuer gives what it gives by default, which may be everything.
+    """
+    settings = profile.credentials
+    if settings is None:
+        return ""
+    own = settings.scopes.get(access, "") if access is not None else ""
+    return own or settings.scope or settings.scopes.get(profile.access, "")
 
 
 def covers(asked: frozenset[str], scope: str) -> bool:
@@ -85,12 +96,22 @@ def _with_locations(request: CredentialRequest, profile: Profile) -> CredentialR
 def _check_scopes(request: CredentialRequest, profile: Profile) -> None:
     """A caller may narrow the scope and, where the profile fixes none, the audience; never add to them."""
     settings = profile.credentials
-    if settings is None or request.kind != "catalog":
+    if settings is None or request.kind not in ("catalog", "compute"):
         return
-    allowed = frozenset((settings.scope or "").split()).union(*(scope.split() for scope in settings.scopes.values()))
+    within_access = [
+        scope
+        for access, scope in settings.scopes.items()
+        if profile.access.covers(access) and (request.access is None or request.access.covers(access))
+    ]
+    allowed = frozenset((settings.scope or "").split()).union(*(scope.split() for scope in within_access))
     for scope in sorted(request.scopes):
         if not covers(allowed, scope):
             raise AccessDenied(f"scope {scope!r} is not among the profile's ({_listed(allowed)})", profile=profile.name)
+    if request.audience is not None and settings.audience is None and settings.resource:
+        raise AccessDenied(
+            f"audience {request.audience!r} was asked, and the profile fixes what its token is for by 'resource'",
+            profile=profile.name,
+        )
     if request.audience is not None and settings.audience not in (None, request.audience):
         raise AccessDenied(
             f"audience {request.audience!r} is not the profile's ({settings.audience!r})", profile=profile.name

@@ -27,6 +27,7 @@ _SAS = (
 _GCS = "take the role on the bucket from the service account, or disable it (gcloud iam service-accounts disable)"
 _CLIENT = "disable the client at the issuer, or wait until the token has ended"
 _VENDED = "take the principal's rights on the table in the catalog, and at its cloud: "
+_LEASE = "at the vault, end the leases of the role, and the logins with them: vault lease revoke -prefix {path}"
 _NOTHING_HELD = "nothing is held here; what was issued before, here or elsewhere, lives until its own end"
 
 
@@ -54,6 +55,13 @@ def nothing_held(profile: Profile) -> Revocation:
     )
 
 
+def under_way(profile: Profile) -> Revocation:
+    """What to say of an issue that had begun: its value is discarded when it comes, and nobody holds it to take it back."""
+    runbook = nothing_held(profile).runbook
+    reason = "one was being issued: it is discarded when it comes, and nobody is given it, but it lives until its own end"
+    return Revocation(revoked=False, reason=reason, runbook=runbook)
+
+
 def _what(value: Credential) -> str:
     match value:
         case S3Credentials(session_token=None):
@@ -72,16 +80,20 @@ def _what(value: Credential) -> str:
 def _step(profile: Profile, value: Credential) -> str:
     match value:
         case S3Credentials(session_token=None):
-            return "deactivate the access key in IAM, and put a new one into the secret"
+            step = "deactivate the access key in IAM, and put a new one into the secret"
         case S3Credentials():
-            return _sts(profile)
+            step = _sts(profile)
         case ADLSCredentials() | DelegationKey():
-            return _SAS.format(account=getattr(value, "account", "<the account>"))
+            step = _SAS.format(account=getattr(value, "account", "<the account>"))
         case GCSCredentials():
-            return _GCS
+            step = _GCS
+        case DatabaseCredentials(lease=str()):
+            step = _lease(profile)
         case DatabaseCredentials():
-            return _login(profile)
-    return _CLIENT
+            step = _login(profile)
+        case _:
+            step = _CLIENT
+    return step
 
 
 def _login(profile: Profile) -> str:
@@ -95,3 +107,9 @@ def _login(profile: Profile) -> str:
 def _sts(profile: Profile) -> str:
     role = profile.credentials.role_arn if profile.credentials is not None else None
     return _STS.format(role=role or "the role that the catalog assumes")
+
+
+def _lease(profile: Profile) -> str:
+    reference = profile.credentials.secret_ref if profile.credentials is not None else None
+    role = reference.secret_ref if reference is not None else "<role>"
+    return _LEASE.format(path=f"<dynamic_mount>/creds/{role}")

@@ -154,7 +154,8 @@ class _Push(Generic[Value]):
         self._listen(issued=False)
 
     def refreshed(self, value: Any) -> None:
-        self._callback(value)
+        if not self._stopped:
+            self._callback(value)
 
     def reattach(self) -> None:
         """The slot was purged: go on with the next one, as far as the profile still allows it."""

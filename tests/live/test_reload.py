@@ -20,8 +20,10 @@ METHODS = ("basic", "post", "secret-jwt", "rs256", "es256", "tls", "self-signed-
 
 def test_a_profile_is_moved_between_all_methods_under_a_running_source(oidc: OidcProvider, tmp_path: Path) -> None:
     oidc.token_lifetime(4)
-    path, mount = tmp_path / "platform.yaml", tmp_path / "secrets"
+    path, mount, unused = tmp_path / "platform.yaml", tmp_path / "secrets", tmp_path / "unused"
     mount.mkdir()
+    unused.mkdir()
+    oidc.platform(mount)
     (mount / "workload-token").write_text(oidc.subject())
 
     def write(method: str) -> None:
@@ -31,7 +33,9 @@ def test_a_profile_is_moved_between_all_methods_under_a_running_source(oidc: Oid
             if method == "exchange"
             else oidc.client(method).credentials()
         )
-        path.write_text(yaml.safe_dump(oidc.platform(mount, lake=block)))
+        # The secrets are written once: while they are, a file of them is empty for a moment.
+        config = oidc.platform(unused, lake=block) | {"secret_backends": [{"type": "files", "path": str(mount)}]}
+        path.write_text(yaml.safe_dump(config))
 
     write(METHODS[0])
     with Broker.from_yaml(path) as broker:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg_pool import ConnectionPool
 from tests.servers.openbao import KV, PREFIX, ROLE, OpenBao
-from tests.servers.postgres import Postgres
+from tests.servers.postgres import DATABASE, Postgres
 from tests.servers.token_reviews import AUDIENCE
 
 from credbroker import Broker, SecretReference
@@ -365,7 +366,7 @@ def test_a_lease_ends_with_the_login_that_asked_for_it(
 
 
 def test_an_unknown_role_is_not_found(openbao: OpenBao, login: Callable[[str], BackendLogin]) -> None:
-    with pytest.raises(SecretNotFound, match="no vault has a role of that name"):
+    with pytest.raises(SecretNotFound, match=r"tried the vault at .*, role database/creds/nobody: create the role"):
         _resolver(openbao, login("approle")).lease(SecretReference(secret_ref="nobody", engine="dynamic"))
 
 
@@ -426,3 +427,29 @@ def test_a_compute_profile_logs_in_until_it_is_revoked(
         anew = source.get()
         assert postgres.admits(anew.username, anew.password.get_secret_value())
         broker.revoke("reporting")
+
+
+def test_a_pool_asks_at_each_connection_and_outlives_a_login_that_is_revoked_under_it(
+    openbao: OpenBao, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPROLE_SECRET_ID", openbao.secret_id())
+    credentials = {"mode": "static", "secret_ref": {"secret_ref": "reports", "engine": "dynamic"}}
+    compute = {"reporting": {"type": "postgres", "credentials": credentials}}
+    with Broker.from_config(_platform(openbao, compute=compute)) as broker:
+        reporting: Any = broker.compute("reporting")
+
+        def login() -> dict[str, str]:
+            value = reporting.get()
+            return {"user": value.username, "password": value.password.get_secret_value()}
+
+        where = f"host=127.0.0.1 port={postgres.port} dbname={DATABASE}"
+        with ConnectionPool(where, kwargs=login, min_size=1, max_size=2, check=ConnectionPool.check_connection) as pool:
+            with pool.connection() as one, pool.connection() as two:
+                users = {connection.execute("SELECT current_user").fetchone() for connection in (one, two)}
+            assert users == {(reporting.get().username,)}
+            broker.revoke("reporting")
+            with postgres.connect() as owner:  # as a restart of the database would
+                owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            with pool.connection() as anew:
+                assert anew.execute("SELECT current_user").fetchone() == (reporting.get().username,)
+            assert {(reporting.get().username,)} != users

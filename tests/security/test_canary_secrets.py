@@ -103,7 +103,7 @@ def test_what_a_backend_holds_and_is_logged_in_to_with_shows_nowhere(
     with broker_of(backend, *answers) as broker:
         assert broker.resolve(POLARIS).get_secret_value() == SECRET
         secrets: Any = broker._brokerage.context.secrets
-        clean(f"{secrets!r} {vars(secrets)!r} {[vars(one) for one in secrets._backends]!r}")
+        clean(f"{secrets!r} {vars(secrets)!r} {[vars(one) for one in secrets.backends]!r}")
         clean(repr(pickle.dumps(broker)))
     clean(logged.getvalue())
 

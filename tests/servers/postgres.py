@@ -20,10 +20,16 @@ import psycopg
 
 from credbroker.cli.demo.ports import reserved_ports
 
+INSTALL = "pip install pgserver (which has no programs for Python 3.13 and later)"
 DATABASE = "postgres"
 _OWNER = "owner"
 _PATIENCE = 60.0
 _STARTS = 4
+
+
+def installed() -> bool:
+    """Whether its programs are there to be run."""
+    return find_spec("pgserver") is not None
 
 
 class Postgres:
@@ -55,7 +61,8 @@ class Postgres:
         except psycopg.errors.UndefinedObject:
             return False  # it was dropped between the login and the question
         except psycopg.OperationalError as error:
-            if "password authentication failed" in str(error):
+            # The second is said of a role that is dropped while its password is being looked at.
+            if "password authentication failed" in str(error) or f'role "{user}" does not exist' in str(error):
                 return False
             raise
 

@@ -196,3 +196,36 @@ def test_a_handle_is_not_narrowed_to_another_access(held: Access, asked: Access)
         narrowed(storage("s3://lake/sales", access=held), (), asked)
     assert caught.value.message == f"access '{asked}' was asked of a handle for '{held}' of s3://lake/sales/"
     assert caught.value.profile == "lake"
+
+
+BY_ACCESS = {Access.READ: "analyst", Access.WRITE: "writer", Access.READ_WRITE: "engineer"}
+
+
+def of(access: Access, **settings: object) -> CatalogProfile:
+    block = CredentialSettings(mode="oauth2", **settings)  # type: ignore[arg-type]
+    return CatalogProfile(name="production", access=access, credentials=block)
+
+
+def test_a_scope_of_an_access_that_the_profile_does_not_give_cannot_be_named_either() -> None:
+    reader = of(Access.READ, scopes=BY_ACCESS)
+    assert within(token("analyst"), reader).scopes == {"analyst"}
+    for scope in ("writer", "engineer"):
+        with pytest.raises(AccessDenied, match=f"scope '{scope}' is not among the profile's"):
+            within(token(scope), reader)
+    both = of(Access.READ_WRITE, scopes=BY_ACCESS)
+    assert within(token("writer"), both).scopes == {"writer"}
+    with pytest.raises(AccessDenied, match="scope 'writer' is not among"):
+        within(token("writer", access=Access.READ), both)
+
+
+def test_without_a_scope_of_its_own_what_is_asked_is_that_of_all_that_the_profile_may_do() -> None:
+    assert asked_scopes(token(), of(Access.READ, scopes=BY_ACCESS)) == {"analyst"}
+    assert asked_scopes(token(), of(Access.READ_WRITE, scopes=BY_ACCESS)) == {"engineer"}
+    assert asked_scopes(token(), of(Access.READ_WRITE, scopes={Access.READ: "analyst"})) == frozenset()
+
+
+def test_an_audience_adds_nothing_to_a_resource_that_the_profile_fixes() -> None:
+    fixed = of(Access.READ, resource=("https://catalog.example",))
+    with pytest.raises(AccessDenied, match="fixes what its token is for by 'resource'"):
+        within(token(audience="other"), fixed)
+    assert within(token(), fixed).audience is None

@@ -4,16 +4,21 @@ import copy
 import json
 import logging
 import pickle
+import queue
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from credbroker import AccessToken, Broker
-from credbroker.context import Context
+from credbroker.context import Context, HttpRequest
 from credbroker.errors import BrokerClosed, ConfigurationError, IssuerUnavailable
-from credbroker.testing import ControlledProvider, ManualClock
+from credbroker.providers.oauth2 import OAuth2Provider
+from credbroker.request import CredentialRequest
+from credbroker.testing import ControlledProvider, FakeHttp, ManualClock
 
 CONFIG: dict[str, Any] = {
     "environment": "local",
@@ -111,6 +116,60 @@ def test_a_bad_configuration_changes_nothing_and_its_literal_is_in_no_traceback(
         assert issuer.calls == 1
 
 
+OAUTH2: dict[str, Any] = {
+    "mode": "oauth2",
+    "client_id": "svc",
+    "client_secret": {"secret_ref": "s"},
+    "token_url": "https://issuer.example/token",
+}
+
+
+@pytest.mark.parametrize(
+    ("block", "fault"),
+    [
+        ({**OAUTH2, "token_endpoint_auth_method": "private_key_jwt"}, "private_key is missing"),
+        ({**OAUTH2, "token_url": "http://issuer.example/token"}, "plain http"),
+        ({"mode": "oauth2"}, "client_id is missing"),
+    ],
+)
+def test_a_profile_that_could_not_issue_any_more_is_refused_and_the_job_keeps_its_token(
+    block: dict[str, Any], fault: str
+) -> None:
+    sent = 0
+
+    class Issuing(OAuth2Provider):
+        def issue(self, request: CredentialRequest, context: Context) -> AccessToken:
+            nonlocal sent
+            sent += 1
+            return AccessToken(SecretStr(f"token-{sent}"), expires_at=context.clock.now() + timedelta(hours=1))
+
+    with Broker.from_config(
+        changed("catalogs", "a", "credentials", to=OAUTH2),
+        providers={"oauth2": Issuing()},
+        context=Context(clock=ManualClock()),
+    ) as broker:
+        source = broker.catalog("a")
+        source.get()
+        with pytest.raises(ConfigurationError, match=fault):
+            broker.reload(changed("catalogs", "a", "credentials", to=block))
+        assert text(source.get()) == "token-1"
+        assert broker.profile("catalog", "a").credentials.client_id == "svc"  # type: ignore[union-attr]
+
+
+def test_a_secret_backend_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "platform.yaml"
+    path.write_text(json.dumps({"environment": "local"}))
+    with Broker.from_yaml(path) as broker:
+        backends = [{"type": "env"}, {"type": "vault", "address": "https://vault.example"}]
+        path.write_text(json.dumps({"environment": "local", "secret_backends": backends}))
+        with pytest.raises(ConfigurationError, match="auth is missing: a backend of type 'vault' needs it"):
+            broker.reload()
+        backends[1]["auth"] = {"method": "token", "token": {"secret_ref": "t"}}  # type: ignore[assignment]
+        path.write_text(json.dumps({"environment": "local", "secret_backends": backends}))
+        broker.reload()
+        assert len(broker._brokerage.platform.secret_backends) == 2
+
+
 def test_what_went_wrong_before_is_forgotten() -> None:
     clock, issuer = ManualClock(), ControlledProvider()
     with broker_of(CONFIG, issuer, clock) as broker:
@@ -138,6 +197,62 @@ def test_an_issue_that_was_under_way_for_the_old_settings_is_never_held() -> Non
         issuer.release()
         waiting.join(10)
         assert got == ["token-2"]
+
+
+def test_a_flight_of_before_gets_and_sends_nothing_any_more() -> None:
+    """Its old issuer, which is being replaced because it is not trusted, must not be sent what the new one gives."""
+    reloaded = threading.Event()
+    sent: list[str] = []
+    asked = threading.Event()
+
+    class Old:
+        def issue(self, request: CredentialRequest, context: Context) -> AccessToken:
+            if request.profile == "a":
+                return AccessToken(SecretStr("token-of-a"), expires_at=context.clock.now() + timedelta(hours=1))
+            if not reloaded.is_set():
+                asked.set()
+                assert reloaded.wait(10)
+                try:
+                    subject = context.get(CredentialRequest("catalog", "a"))
+                finally:
+                    sent.append("asked")
+                context.send(HttpRequest("POST", "https://old.example", {}, repr(subject).encode()))
+                sent.append("sent")
+            return AccessToken(SecretStr("new"), expires_at=context.clock.now() + timedelta(hours=1))
+
+    http = FakeHttp()
+    context = Context(clock=ManualClock(), http=http)
+    with Broker.from_config(CONFIG, providers={"oauth2": Old()}, context=context) as broker:  # type: ignore[dict-item]
+        source = broker.catalog("b")
+        got: list[str] = []
+        waiting = threading.Thread(target=lambda: got.append(text(source.get())))
+        waiting.start()
+        assert asked.wait(10)
+        broker.reload(changed("catalogs", "b", "uri", to="https://other.example"))
+        reloaded.set()
+        waiting.join(10)
+    assert (got, sent, http.requests) == (["new"], ["asked"], [])
+
+
+def test_a_listener_is_never_told_of_a_value_that_was_replaced_meanwhile() -> None:
+    issuer = ControlledProvider()
+    with broker_of(CONFIG, issuer) as broker:
+        source = broker.catalog("b")
+        told: queue.Queue[str] = queue.Queue()
+        reloaded = threading.Event()
+
+        def slow(value: AccessToken) -> None:
+            if text(value) == "token-1":
+                broker.reload(changed("catalogs", "b", "credentials", "scope", to="three"))
+                reloaded.set()
+
+        source.on_refresh(slow)
+        source.on_refresh(lambda value: told.put(text(value)))
+        source.get()
+        assert reloaded.wait(10)
+        source.get()
+        assert told.get(timeout=10) == "token-2"
+        assert told.empty()
 
 
 def test_many_threads_and_many_reloads_never_serve_what_the_last_configuration_does_not_say() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -98,8 +99,8 @@ def test_where_nothing_is_held_it_says_so_and_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("refusal", "reason"),
     [
-        (IssuerUnavailable("it is down"), "the issuer could not be asked: it is down"),
-        (ValueError("canary-value"), "the provider failed with ValueError"),
+        (IssuerUnavailable("it is down"), "the issuer could not be asked: it is down (the next revoke asks again)"),
+        (ValueError("canary-value"), "the provider failed with ValueError (the next revoke asks again)"),
     ],
 )
 def test_an_issuer_that_cannot_be_asked_is_reported_and_the_value_is_dropped_all_the_same(
@@ -111,6 +112,83 @@ def test_an_issuer_that_cannot_be_asked_is_reported_and_the_value_is_dropped_all
         assert (entry["revoked"], entry["reason"]) == (False, reason)
         assert "disable the client" in str(entry["runbook"])
         assert broker.status() == []
+
+
+def test_what_could_not_be_revoked_is_at_the_next_call_and_never_served_meanwhile() -> None:
+    tokens = Revoking(IssuerUnavailable("it is down"))
+    with broker_of(tokens) as broker:
+        source = broker.catalog("lake")
+        source.get()
+        broker.revoke("lake")
+        assert source.get().value.get_secret_value() == "token-2"
+        tokens.refusal = None
+        assert [entry["revoked"] for entry in broker.revoke("lake")] == [True, True, False]
+        assert tokens.taken_back == ["token-1", "token-2"]
+        assert [entry["revoked"] for entry in broker.revoke("lake")] == [False, False]
+
+
+def test_what_is_issued_while_an_issuer_is_asked_is_not_overlooked() -> None:
+    tokens = Revoking()
+    with broker_of(tokens) as broker:
+        source = broker.catalog("lake")
+        source.get()
+
+        taken = tokens.revoke
+
+        def revoke(value: Credential, request: CredentialRequest, context: Context) -> Revocation:
+            assert source.get().value.get_secret_value() == "token-2"
+            return taken(value, request, context)
+
+        tokens.revoke = revoke  # type: ignore[method-assign]
+        broker.revoke("lake")
+        assert tokens.taken_back == ["token-1"]
+        assert source.get().value.get_secret_value() == "token-2"
+
+
+def test_what_was_made_of_a_revoked_credential_is_dropped_and_reported_too() -> None:
+    config: dict[str, Any] = {
+        "environment": "local",
+        "catalogs": {
+            "lake": {"uri": "https://c.example", "credentials": {"mode": "oauth2"}},
+            "made": {"credentials": {"mode": "oauth2", "subject_token": {"profile": "lake"}}},
+            "twice": {"credentials": {"mode": "oauth2", "subject_token": {"profile": "made"}}},
+            "beside": {"credentials": {"mode": "oauth2"}},
+        },
+    }
+    tokens = ControlledProvider()
+    with Broker.from_config(config, providers={"oauth2": tokens}, context=Context(clock=ManualClock())) as broker:
+        for name in config["catalogs"]:
+            broker.catalog(name).get()
+        assert sorted(str(entry["profile"]) for entry in broker.revoke("lake")) == ["lake", "made", "twice"]
+        assert [entry["profile"] for entry in broker.status()] == ["beside"]
+
+
+def test_the_tables_of_a_revoked_storage_profile_are_dropped_too() -> None:
+    config = {**CONFIG, "catalogs": {"prod": {"uri": "https://c.example", "storage": "lake", "credentials": {}}}}
+
+    def table(number: int, request: CredentialRequest, context: Context) -> TableCredentials:
+        return TableCredentials(((Location.parse("s3://lake/t"), s3(number, request, context)),))
+
+    providers = {"catalog": ControlledProvider(answer=table), "iam_role": ControlledProvider(answer=s3)}
+    with Broker.from_config(config, providers=providers, context=Context(clock=ManualClock())) as one:
+        one.table("prod", "a.b").get()
+        one.storage("lake").get()
+        assert sorted(str(entry["profile"]) for entry in one.revoke("lake")) == ["lake", "prod"]
+        assert one.status() == []
+
+
+def test_an_issue_under_way_is_reported() -> None:
+    tokens = Revoking()
+    with broker_of(tokens) as broker:
+        tokens.hold()
+        source = broker.catalog("lake")
+        waiting = threading.Thread(target=source.get)
+        waiting.start()
+        tokens.wait_for_calls(1)
+        entry = broker.revoke("lake")[0]
+        tokens.release()
+        waiting.join(10)
+        assert (entry["revoked"], str(entry["reason"])[:20]) == (False, "one was being issued")
 
 
 def test_an_unknown_profile_is_an_error() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from importlib import import_module
 from typing import NoReturn
 
 from credbroker.config.secret_backends import missing_key
 from credbroker.config.settings import Platform
-from credbroker.context import Context
+from credbroker.context import Context, Secrets
 from credbroker.errors import ConfigurationError, CredbrokerError
 from credbroker.secrets import plugins
 from credbroker.secrets.backend import Backend
@@ -37,29 +39,40 @@ def resolver(platform: Platform, context: Context) -> Resolver:
     a secret: to pass it over would be to look in places that the file puts behind it.
     """
     backends: list[Backend] = []
+    names = [hashlib.sha256(repr(replace(one, where="")).encode()).hexdigest()[:16] for one in platform.secret_backends]
     for settings in platform.secret_backends:
         try:
             backends.append(_backend(settings, tuple(backends), platform.plugins))
         except ConfigurationError as error:
             backends.append(_Unusable(error.fresh()))
-    return Resolver(backends, context)
+    return Resolver(backends, context, names)
+
+
+def unusable(secrets: Secrets) -> CredbrokerError | None:
+    """Why the first of the backends behind ``secrets`` that cannot be used cannot; None where all of them can."""
+    backends = secrets.backends if isinstance(secrets, Resolver) else ()
+    return next((backend.fault.fresh() for backend in backends if isinstance(backend, _Unusable)), None)
 
 
 class _Unusable:
-    """Stands where a backend should, and says why it does not."""
+    """Stands where a backend should, and says why it does not: for a lease too, which is no later vault's to give."""
 
     def __init__(self, fault: CredbrokerError) -> None:
-        self._fault = fault
+        self.fault = fault
 
     def look(self, reference: SecretReference, context: Context) -> NoReturn:
-        raise self._fault.fresh()
+        raise self.fault.fresh()
+
+    lease = look
+
+    def revoke(self, lease: str, context: Context) -> bool:
+        return False
 
 
 def _backend(settings: BackendSettings, earlier: tuple[Backend, ...], listed: tuple[str, ...]) -> Backend:
     missing = missing_key(settings)
     if missing is not None:
-        place = f"{settings.where}: " if settings.where else ""
-        raise ConfigurationError(f"{place}secret_backends: the backend of type {settings.type!r} needs the key {missing!r}")
+        raise settings.misconfigured(f"{missing} is missing: a backend of type {settings.type!r} needs it")
     if settings.type == "env":
         return EnvBackend()
     if settings.type == "files":

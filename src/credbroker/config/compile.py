@@ -220,7 +220,8 @@ def _backend(config: BackendConfig, tree: Node, path: Path) -> BackendSettings:
     if config.auth is not None:
         keys = BackendLogin.__dataclass_fields__
         login = BackendLogin(**{key: _placed(getattr(config.auth, key), tree, (*path, "auth", key)) for key in keys})
-    return BackendSettings(**fields, where=tree.at(path).where, auth=login, options=dict(sorted(config.options.items())))
+    place = ": ".join(filter(None, (tree.at(path).where, spelled(path))))
+    return BackendSettings(**fields, where=place, auth=login, options=dict(sorted(config.options.items())))
 
 
 def _audit(config: PlatformConfig, tree: Node, *, production: bool) -> AuditSettings:

@@ -25,7 +25,17 @@ _PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 def broken_rules(tree: Node) -> list[Fault]:
     """Every fault that shows only in the tree as a whole."""
     faults, _ = unknown_keys(tree)
-    for rule in (_names, _plugins, _modes, _backends, _required_audit, broken_references, colliding_secrets, literals):
+    for rule in (
+        _names,
+        _plugins,
+        _modes,
+        _backends,
+        _limits,
+        _required_audit,
+        broken_references,
+        colliding_secrets,
+        literals,
+    ):
         faults.extend(rule(tree))
     return faults
 
@@ -65,6 +75,18 @@ def _modes(tree: Node) -> Iterator[Fault]:
 
 def _backends(tree: Node) -> Iterator[Fault]:
     return broken_backends(tree, plugins_of(tree))
+
+
+def _limits(tree: Node) -> Iterator[Fault]:
+    """A limit with nothing after it, as where all of its entries are commented out, would be no limit at all."""
+    places: list[Path] = [
+        ("network", "allowed_hosts"),
+        *((section, name, "locations") for section, name, _ in profiles(tree)),
+    ]
+    for path in places:
+        node = tree.find(path)
+        if node is not None and node.value is None:
+            yield Fault(node, path, "has nothing after it: write [] to allow nothing, or leave the key out")
 
 
 def _required_audit(tree: Node) -> Iterator[Fault]:

@@ -121,7 +121,9 @@ def code_of(answer: Mapping[str, Any], *known: Collection[str]) -> str:
     A hostile endpoint must not put what we sent, or what it likes, into our error texts.
     """
     code = error_of(answer).get("Code")
-    return code if isinstance(code, str) and any(code in codes for codes in known) else ""
+    # AWS JSON 1.1, "Operation error serialization": what stands behind a colon is to be left off. Older botocores do not.
+    named = code.partition(":")[0] if isinstance(code, str) else ""
+    return named if any(named in codes for codes in known) else ""
 
 
 @cache

@@ -27,7 +27,7 @@ from credbroker.context import ClientCertificate
 _LIFETIME = timedelta(seconds=60)
 # Bits. RFC 7518 section 3.3 for RSA; for a shared secret NIST SP 800-131A's least strength. RFC 7518 section 3.2 wants as
 # many as the hash has, which the secrets that most issuers make up do not reach for HS384 and HS512.
-_LEAST_RSA = 2048
+_LEAST_RSA, _MOST_RSA = 2048, 8192
 _LEAST_SHARED = 112
 # The curve that each algorithm of RFC 7518 section 3.4 is bound to.
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
@@ -108,6 +108,8 @@ def _algorithm_of(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, wanted: s
     if isinstance(key, rsa.RSAPrivateKey):
         if key.key_size < _LEAST_RSA:
             return f"is an RSA key of {key.key_size} bits: RFC 7518 section 3.3 wants {_LEAST_RSA} or more, make a new one"
+        if key.key_size > _MOST_RSA:
+            return f"is an RSA key of {key.key_size} bits, which takes seconds to sign with: {_MOST_RSA} are taken at most"
         if wanted is None or wanted in _FOR_RSA:
             return wanted or "RS256"
         return f"is an RSA key, and signing_alg is {wanted}: use RS256 or PS256, or leave signing_alg out"
@@ -123,7 +125,9 @@ def _loaded(pem: bytes) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | str:
     if fault is not None:
         return fault
     try:
-        key = load_pem_private_key(pem, password=None)
+        # OpenSSL's check of an RSA key's primes holds the interpreter for as long as it takes: 34 s for 16384 bits. A key
+        # that is broken signs what the issuer refuses.
+        key = load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return "is a broken PEM: look whether its line ends came through, and all of its lines"
     if isinstance(key, rsa.RSAPrivateKey) or (isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _CURVES):

@@ -35,6 +35,11 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     MUTUAL_TLS[1]: ("certificate", "certificate_key"),
     NONE: (),
 }
+_PROOFS = ("private_key", "key_id", "signing_alg", "certificate", "certificate_key")
+_USES: Mapping[str, frozenset[str]] = {
+    method: frozenset(needed) | {SECRET_JWT: {"signing_alg"}, KEY_JWT: {"key_id", "signing_alg"}}.get(method, set())
+    for method, needed in _NEEDS.items()
+}
 _ALGORITHMS: Mapping[str, tuple[str, ...]] = {
     SECRET_JWT: ("HS256", "HS384", "HS512"),
     KEY_JWT: ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"),
@@ -65,6 +70,12 @@ def check_client(profile: Profile, *, may_be_nobody: bool = False) -> None:
     for name in needed:
         if not getattr(block, name):
             fault = f"is missing: mode 'oauth2' needs it for token_endpoint_auth_method {method!r}"
+            raise misconfigured(profile, f"credentials.{name}", fault)
+    for name in _PROOFS:
+        # Whoever set a key would go on showing the secret, and not know.
+        if name not in _USES[method] and getattr(block, name):
+            uses = " or ".join(other for other in METHODS if name in _USES[other])
+            fault = f"is set, and token_endpoint_auth_method {method!r} does not use it: set {uses}, or leave it out"
             raise misconfigured(profile, f"credentials.{name}", fault)
     known = _ALGORITHMS.get(method)
     if known is not None and block.signing_alg not in (None, *known):

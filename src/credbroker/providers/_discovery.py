@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 from credbroker.context import Context, HttpRequest, HttpResponse
@@ -14,6 +15,8 @@ from credbroker.secrets.reference import SecretReference
 from credbroker.wire.expiry import retry_after
 from credbroker.wire.token import json_object
 
+# A name or an address. To somebody on the way, "evil.example;.idp.example" may end at its ";".
+_HOST = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 _ISSUER = "credentials.issuer"
 _OAUTH, _OPENID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
 
@@ -164,6 +167,8 @@ def _endpoint(found: dict[str, object], name: str, url: str, profile: Profile) -
             f"{url} names a {name} that no secret is sent to: it must be an https URL; or set {field}"
         ) from None
     host, own = parts.hostname or "", issuer.hostname or ""
+    if not _HOST.fullmatch(host):
+        raise MalformedResponse(f"{url} names a {name} whose host is no host's name; nothing was sent there")
     if host != own and not host.endswith(f".{own}") and not host_matches(host, profile.allowed_hosts):
         raise MalformedResponse(
             f"{url} names a {name} on another host than the issuer's {own}; nothing was sent there: if that is right, add "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from credbroker.limits import asked_scopes, stated_scope
 from credbroker.profile import CredentialSettings, Profile
 from credbroker.providers._client_auth import Fields
 from credbroker.providers._subject_token import Subject, check_subject
@@ -22,9 +23,10 @@ SHORT = {CLIENT_CREDENTIALS: CLIENT_CREDENTIALS, EXCHANGE: "token-exchange", JWT
 # What the profile says by keys of its own, and what proves who we are: a parameter beside them would be a second word on it,
 # and servers differ in which of two they take.
 _OURS = frozenset(
-    {"assertion", "audience", "client_id", "client_secret", "grant_type", "requested_token_type", "resource", "scope"}
+    {"assertion", "audience", "client_id", "client_secret", "code", "code_verifier", "grant_type", "password"}
+    | {"refresh_token", "requested_token_type", "resource", "scope", "token"}
 )
-_FAMILIES = ("client_assertion", "subject_token")
+_FAMILIES = ("actor_token", "client_assertion", "subject_token")
 
 
 def grant(block: CredentialSettings) -> str:
@@ -57,17 +59,21 @@ def check_form(profile: Profile) -> None:
         fault = f"is no JWT's, and grant_type is {SHORT[JWT_BEARER]}, which takes nothing else: leave it out"
         raise misconfigured(profile, "credentials.subject_token_type", fault)
     for name in block.parameters:
-        if name in _OURS or name.startswith(_FAMILIES):
+        if name.lower() in _OURS or name.lower().startswith(_FAMILIES):
             fault = "says again what a key of the credentials block says, or what proves who we are: use that key"
             raise misconfigured(profile, f"credentials.parameters.{name}", fault)
+    if block.scopes and not stated_scope(None, profile):
+        fault = f"is missing: scopes has none for {profile.access.value!r}, and without one the issuer gives what it likes"
+        raise misconfigured(profile, "credentials.scope", fault)
     for resource in block.resource:
         if not _is_absolute(resource):
             fault = "must hold absolute URIs without a fragment (RFC 8707 section 2); for a plain name use audience"
             raise misconfigured(profile, "credentials.resource", fault)
 
 
-def form(request: CredentialRequest, block: CredentialSettings, subject: Subject | None) -> Fields:
+def form(request: CredentialRequest, profile: Profile, subject: Subject | None) -> Fields:
     """The form for ``request``; with a ``subject``, to be given an access token for that."""
+    block = settings(profile)
     if subject is None:
         fields: list[tuple[str, object]] = [("grant_type", CLIENT_CREDENTIALS)]
     elif grant(block) == JWT_BEARER:
@@ -79,18 +85,11 @@ def form(request: CredentialRequest, block: CredentialSettings, subject: Subject
             ("subject_token_type", subject.type),
             ("requested_token_type", ACCESS_TOKEN_TYPE),
         ]
-    fields.append(("scope", _scope(request, block)))
+    fields.append(("scope", " ".join(sorted(asked_scopes(request, profile)))))
     fields.append(("audience", request.audience or block.audience or ""))
     fields += [("resource", resource) for resource in block.resource]
     fields += block.parameters.items()
     return [(name, value) for name, value in fields if value != ""]  # type: ignore[misc]
-
-
-def _scope(request: CredentialRequest, block: CredentialSettings) -> str:
-    scope = " ".join(sorted(request.scopes))
-    if not scope and request.access is not None:
-        scope = block.scopes.get(request.access, "")
-    return scope or block.scope or ""
 
 
 def _is_absolute(uri: str) -> bool:

@@ -62,10 +62,10 @@ class OAuth2Provider:
         client = Client(context, audience(context, url), request)
         only_jwt = grant(block) == JWT_BEARER
         shown = subject(request, context, only_jwt=only_jwt) if has_subject(block) else None
-        response = client.post(url, form(request, block, shown), realm_header(profile))
+        response = client.post(url, form(request, profile, shown), realm_header(profile))
         if shown is not None and _renewable(shown, response, context):
             shown = subject(request, context, only_jwt=only_jwt)
-            response = client.post(url, form(request, block, shown), realm_header(profile))
+            response = client.post(url, form(request, profile, shown), realm_header(profile))
         if not 200 <= response.status < 300:
             raise refused(response, _host(url), block)
         token = parse_token_response(

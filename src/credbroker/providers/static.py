@@ -5,11 +5,12 @@ It has no end that is known, so it is read again at an interval; a vault's lease
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from credbroker.context import Context
 from credbroker.credentials import AccessToken, DatabaseCredentials, S3Credentials
-from credbroker.errors import ConfigurationError
+from credbroker.errors import ConfigurationError, CredbrokerError
 from credbroker.profile import ComputeProfile, Profile, StorageProfile
 from credbroker.providers import Grant, Revocation
 from credbroker.providers._static_shapes import KEY_PAIR_SHAPE, LOGIN_SHAPE, key_pair, login, token
@@ -29,6 +30,9 @@ class StaticProvider:
         need(profile, "secret_ref")
         if isinstance(profile, StorageProfile):
             _check_storage(profile)
+        if _reference(profile).next is not None:
+            fault = "has a 'next', and a static secret is handed out, not presented to an issuer: leave it out"
+            raise misconfigured(profile, "credentials.secret_ref", fault)
         if _reference(profile).engine is not None and not isinstance(profile, ComputeProfile):
             fault = "has engine: dynamic, and a lease is a login, which only compute takes: name a secret"
             raise misconfigured(profile, "credentials.secret_ref", fault)
@@ -95,6 +99,8 @@ def _leased(reference: SecretReference, profile: ComputeProfile | Profile, conte
     lease = context.secrets.lease(reference)
     found = login(lease.secret, profile) if isinstance(profile, ComputeProfile) else None
     if not isinstance(found, DatabaseCredentials):
+        with suppress(CredbrokerError):  # it ends by itself, but nobody would know of it until then
+            context.secrets.revoke(lease.name)
         raise _misshapen(profile, "is a lease without username and password: name a role of a database engine")
     return DatabaseCredentials(
         found.username, found.password, found.private_key, expires_at=asked + lease.lifetime, lease=lease.name

@@ -84,14 +84,25 @@ class Engine:
 
     def purge(self, wanted: Callable[[Slot], bool]) -> int:
         """Drop every slot that is ``wanted``; a flight under way for one is never stored. Returns how many there were."""
+        return len(self.take(wanted))
+
+    def take(
+        self, wanted: Callable[[Slot], bool], first: Callable[[], None] | None = None
+    ) -> list[tuple[Slot, Credential | None, bool]]:
+        """As ``purge``, and return what was dropped: each slot, the value that it held, and whether an issue was under way.
+
+        ``first`` is called under the lock: no flight ends, and no slot is made, between it and the purge.
+        """
         with self._lock:
-            gone = [(key, slot.listeners) for key, slot in self._store.items() if wanted(slot)]
-            ended = [self._remove(key) for key, _ in gone]
+            if first is not None:
+                first()
+            gone = [(key, slot, slot.held[0], slot.listeners) for key, slot in self._store.items() if wanted(slot)]
+            ended = [self._remove(key) for key, *_ in gone]
         self._end_outdated(ended)
-        for _, listeners in gone:
+        for *_, listeners in gone:
             for listener in listeners:
                 listener.reattach()
-        return len(gone)
+        return [(slot, value, flight is not None) for (_, slot, value, _), flight in zip(gone, ended, strict=True)]
 
     def forgive(self) -> None:
         """Forget every failure: what was at fault may have been mended, so that the next caller asks at once."""
@@ -320,6 +331,8 @@ class Engine:
 
     def _push(self, slot: Slot, value: Credential) -> None:
         for listener in slot.listeners:
+            if slot.held[0] is not value:
+                return  # replaced, or withdrawn, while another callback took its time: it would be told last
             try:
                 listener.refreshed(value)
             except BaseException as error:  # noqa: BLE001 - a caller's callback cannot stop the refresh, whatever it raises

@@ -16,7 +16,6 @@ from credbroker.secrets._vault_server import (
     VaultServer,
     checked_server,
     members_of,
-    misconfigured,
     quoted_path,
     seconds_of,
 )
@@ -73,7 +72,7 @@ class VaultLogin:
             return self._held.token(context)
         given = self._resolved("token", self._auth.token, context)
         if not VISIBLE.fullmatch(given.get_secret_value()):
-            raise misconfigured(self._settings, "auth.token", "names a secret that is no token of visible ASCII")
+            raise self._settings.misconfigured("auth.token names a secret that is no token of visible ASCII")
         return given
 
     def refused(self, token: SecretStr) -> bool:
@@ -114,7 +113,7 @@ class VaultLogin:
             secret_id = self._resolved("secret_id", auth.secret_id, context)
             return server.request("POST", path, body=_revealed(role_id=role_id, secret_id=secret_id))
         if auth.method not in ("kubernetes", "jwt"):
-            raise misconfigured(self._settings, "auth.method", "must be token, kubernetes, approle or jwt")
+            raise self._settings.misconfigured("auth.method must be token, kubernetes, approle or jwt")
         jwt = self._jwt(context)
         return server.request("POST", path, body={"role": auth.role, **_revealed(jwt=jwt)})
 
@@ -122,7 +121,7 @@ class VaultLogin:
         """The token of this workload, read afresh: the kubelet replaces it long before it ends."""
         auth = self._auth
         if auth.method == "jwt" and (auth.path is None) == (auth.jwt is None):
-            raise misconfigured(self._settings, "auth", "needs either 'path' or 'jwt' for the method 'jwt'")
+            raise self._settings.misconfigured("auth needs either 'path' or 'jwt' for the method 'jwt'")
         if auth.jwt is not None:
             jwt, place = self._resolved("jwt", auth.jwt, context), f"the secret {str(auth.jwt)!r}"
         else:
@@ -136,7 +135,7 @@ class VaultLogin:
 
     def _resolved(self, field: str, reference: SecretReference | None, context: Context) -> SecretStr:
         if reference is None:
-            raise misconfigured(self._settings, f"auth.{field}", f"is missing: the method {self._auth.method!r} needs it")
+            raise self._settings.misconfigured(f"auth.{field} is missing: the method {self._auth.method!r} needs it")
         return found(self._earlier, reference, context)
 
     def _refusal(self, server: VaultServer, response: HttpResponse) -> CredbrokerError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from credbroker.context import Context, HttpRequest, HttpResponse
-from credbroker.errors import ConfigurationError, CredbrokerError, IssuerUnavailable, MalformedResponse
+from credbroker.errors import CredbrokerError, IssuerUnavailable, MalformedResponse
 from credbroker.hosts import url_fault
 from credbroker.secrets.settings import BackendSettings
 from credbroker.wire.expiry import retry_after
@@ -85,9 +85,9 @@ def checked_server(settings: BackendSettings) -> VaultServer:
     address = (settings.address or "").rstrip("/")
     fault = url_fault(address)
     if fault is not None:
-        raise misconfigured(settings, "address", fault)
+        raise settings.misconfigured(f"address {fault}")
     if settings.namespace is not None and not VISIBLE.fullmatch(settings.namespace):
-        raise misconfigured(settings, "namespace", "must be visible ASCII: it becomes a header")
+        raise settings.misconfigured("namespace must be visible ASCII: it becomes a header")
     return VaultServer(address, settings.namespace or None)
 
 
@@ -99,7 +99,7 @@ def quoted_path(settings: BackendSettings, field: str, path: str) -> str:
     """
     segments = path.split("/")
     if any(segment in ("", ".", "..") or _CONTROL.search(segment) for segment in segments):
-        raise misconfigured(settings, field, "has an empty, '.' or '..' segment, or a control character")
+        raise settings.misconfigured(f"{field} has an empty, '.' or '..' segment, or a control character")
     return "/".join(quote(segment, safe="") for segment in segments)
 
 
@@ -131,9 +131,3 @@ def seconds_of(stated: object) -> int | None:
     if isinstance(stated, bool) or not isinstance(stated, int):
         return None
     return stated if 0 <= stated <= 100 * 366 * 86_400 else None
-
-
-def misconfigured(settings: BackendSettings, field: str, fault: str) -> ConfigurationError:
-    """The error for a field of a backend, with its place in the file."""
-    place = f"{settings.where}: " if settings.where else ""
-    return ConfigurationError(f"{place}secret_backends.{field} {fault}")

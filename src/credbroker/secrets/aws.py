@@ -126,13 +126,7 @@ def service(settings: BackendSettings, name: Service, endpoint: str | None, endp
             endpoint_key=endpoint_key,
         )
     except ConfigurationError as error:
-        raise misconfigured(settings, error.message) from None
-
-
-def misconfigured(settings: BackendSettings, fault: str) -> ConfigurationError:
-    """The error for a key of a backend, with its place in the file."""
-    place = f"{settings.where}: " if settings.where else ""
-    return ConfigurationError(f"{place}secret_backends, type {settings.type!r}: {fault}")
+        raise settings.misconfigured(error.message) from None
 
 
 def lookup_of(place: str, value: object, field: str | None) -> Lookup | None:

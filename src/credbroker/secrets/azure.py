@@ -55,20 +55,19 @@ class KeyVaultBackend:
     """
 
     def __init__(self, settings: BackendSettings, earlier: Sequence[Backend] = ()) -> None:
-        where = f"{settings.where}: secret_backends." if settings.where else "secret_backends."
         auth = settings.auth
         if auth is None or (auth.method != _MANAGED and not (auth.tenant_id and auth.client_id)):
-            raise ConfigurationError(f"{where}auth needs tenant_id and client_id")
+            raise settings.misconfigured("auth needs tenant_id and client_id")
         self._auth = auth
         self._prefix = settings.prefix
-        self._origin, self._host = origin(settings.address or "", f"{where}address")
+        self._origin, self._host = origin(settings.address or "", f"{settings.where}: address")
         vault = _VAULT.fullmatch(self._origin.removeprefix("https://"))
         if vault is not None:
             self._authority, self._scope = _AUTHORITIES[vault[1]], f"https://{vault[1]}/.default"
         elif is_loopback(self._host):
             self._authority, self._scope = self._origin, "https://vault.azure.net/.default"
         else:
-            raise ConfigurationError(f"{where}address must be a vault's: https://<name>.vault.azure.net")
+            raise settings.misconfigured("address must be a vault's: https://<name>.vault.azure.net")
         self._earlier = tuple(earlier)
         self._login = Login(self._log_in)
 

@@ -15,11 +15,16 @@ from credbroker.secrets.reference import SecretReference
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What a backend found: the secret, or None and why. ``place`` tells a human where it looked."""
+    """What a backend found: the secret, or None and why. ``place`` tells a human where it looked.
+
+    ``there``: something stands in the secret's place that cannot be read as one. It is not passed over: otherwise whoever
+    can spoil it would have the secret of a later place used in its stead.
+    """
 
     place: str
     secret: SecretStr | None = None
     reason: str | None = None
+    there: bool = False
 
     def __str__(self) -> str:
         return self.place if self.reason is None else f"{self.place} ({self.reason})"
@@ -41,8 +46,8 @@ class Backend(Protocol):
 class Lessor(Backend, Protocol):
     """A backend that gives leases too."""
 
-    def lease(self, reference: SecretReference, context: Context) -> Lease | None:
-        """A new lease; None where this place has nothing of that name. Raises as ``look`` does."""
+    def lease(self, reference: SecretReference, context: Context) -> Lease | Lookup:
+        """A new lease; where this place has nothing of that name, where it looked. Raises as ``look`` does."""
 
     def revoke(self, lease: str, context: Context) -> bool:
         """End the lease of that name; False where it is another place's. Raises as ``look`` does."""
@@ -62,7 +67,8 @@ def lookup(place: str, text: str, field: str | None) -> Lookup:
     if members is None:
         return Lookup(place, reason=f"it is no JSON object, of which 'field: {field}' could pick")
     value = members.get(field)
-    if not isinstance(value, str) or not value:
+    # A lone surrogate ("\\ud800" in JSON) is no text that a request could carry.
+    if not isinstance(value, str) or not value or any("\ud800" <= one <= "\udfff" for one in value):
         return Lookup(place, reason=f"its JSON has no text under {field!r}")
     return Lookup(place, SecretStr(value))
 

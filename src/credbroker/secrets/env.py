@@ -44,7 +44,7 @@ class EnvBackend:
         if text is None:
             return Lookup(place)
         if not _is_unicode(text):
-            return Lookup(place, reason="it is not UTF-8 text")
+            return Lookup(place, reason="it is not UTF-8 text", there=True)
         return lookup(place, text, reference.field)
 
 

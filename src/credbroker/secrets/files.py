@@ -28,24 +28,27 @@ class FilesBackend:
         try:
             names = context.environment.names(path)
         except OSError as error:
-            return Lookup(f"file {path!r}", reason=_why(error))
+            return _unread(f"file {path!r}", error)
         if names is None:
             return self._file(path, reference.field, context)
         if reference.field is not None:
             return self._file(f"{path}/{reference.field}", None, context)
-        fields = tuple(name for name in names if not name.startswith("."))
+        return self._directory(path, tuple(name for name in names if not name.startswith(".")), context)
+
+    def _directory(self, path: str, fields: tuple[str, ...], context: Context) -> Lookup:
         needed = belong_together(fields)
         if needed is not None:
             return self._whole(path, fields, needed, context)
-        if len(fields) != 1:
-            reason = f"it holds the fields {', '.join(fields)}: pick one with 'field:'" if fields else "it holds no file"
-            return Lookup(f"directory {path!r}", reason=reason)
+        if not fields:
+            return Lookup(f"directory {path!r}", reason="it holds no file")
+        if len(fields) > 1:
+            reason = f"it holds the fields {', '.join(fields)}: pick one with 'field:'"
+            return Lookup(f"directory {path!r}", reason=reason, there=True)
         return self._file(f"{path}/{fields[0]}", None, context)
 
     def _file(self, path: str, field: str | None, context: Context) -> Lookup:
-        place = f"file {path!r}"
         text = self._read(path, context)
-        return lookup(place, text, field) if isinstance(text, str) else Lookup(place, reason=text.reason)
+        return lookup(f"file {path!r}", text, field) if isinstance(text, str) else text
 
     def _whole(self, path: str, fields: tuple[str, ...], needed: frozenset[str], context: Context) -> Lookup:
         place = f"directory {path!r}"
@@ -55,7 +58,7 @@ class FilesBackend:
             for field in fields:
                 text = self._read(f"{path}/{field}", context)
                 if not isinstance(text, str):
-                    return Lookup(f"file {path + '/' + field!r}", reason=text.reason)
+                    return text
                 if stripped(text):
                     whole[field] = stripped(text)
             if not whole.keys() >= needed:
@@ -65,18 +68,20 @@ class FilesBackend:
             if whole == previous:
                 return lookup(place, json.dumps(whole), None)
             previous = whole
-        return Lookup(place, reason="its fields kept changing while they were read")
+        return Lookup(place, reason="its fields kept changing while they were read", there=True)
 
     def _read(self, path: str, context: Context) -> str | Lookup:
         try:
             raw = context.environment.read(path, within=self._root)
         except OSError as error:
-            return Lookup(path, reason=_why(error))
+            return _unread(f"file {path!r}", error)
         try:
             return raw.decode()
         except UnicodeDecodeError:
-            return Lookup(path, reason="it is not UTF-8 text")
+            return Lookup(f"file {path!r}", reason="it is not UTF-8 text", there=True)
 
 
-def _why(error: OSError) -> str | None:
-    return None if isinstance(error, FileNotFoundError) else (error.strerror or type(error).__name__).lower()
+def _unread(place: str, error: OSError) -> Lookup:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return Lookup(place)
+    return Lookup(place, reason=(error.strerror or type(error).__name__).lower(), there=True)

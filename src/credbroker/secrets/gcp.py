@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from credbroker.context import Context, HttpResponse
-from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, MalformedResponse
+from credbroker.errors import CredbrokerError, IssueDenied, MalformedResponse
 from credbroker.identity import gcp_sts
 from credbroker.identity.gcp import CLOUD_PLATFORM, service_account_token
 from credbroker.identity.gcp_metadata import metadata_token
@@ -47,15 +47,14 @@ class SecretManagerBackend:
     """
 
     def __init__(self, settings: BackendSettings, earlier: Sequence[Backend] = ()) -> None:
-        where = f"{settings.where}: secret_backends." if settings.where else "secret_backends."
         if not _PROJECT.fullmatch(settings.project or ""):
-            raise ConfigurationError(f"{where}project must be a project's id or number")
+            raise settings.misconfigured("project must be a project's id or number")
         if settings.auth is None:
-            raise ConfigurationError(f"{where}auth is missing: say how Secret Manager is logged in to")
-        _check(settings.auth, where)
+            raise settings.misconfigured("auth is missing: say how Secret Manager is logged in to")
+        _check(settings.auth, settings)
         self._project = settings.project
         self._prefix = settings.prefix
-        self._origin, _ = origin(settings.endpoint or _ENDPOINT, f"{where}endpoint")
+        self._origin, _ = origin(settings.endpoint or _ENDPOINT, f"{settings.where}: endpoint")
         self._auth = settings.auth
         self._earlier = tuple(earlier)
         self._login = Login(self._log_in)
@@ -84,11 +83,11 @@ class SecretManagerBackend:
         return gcp_sts.federated(answer, block="auth")
 
 
-def _check(auth: BackendLogin, where: str) -> None:
+def _check(auth: BackendLogin, settings: BackendSettings) -> None:
     if auth.method == "service_account_key" and auth.key is None:
-        raise ConfigurationError(f"{where}auth.key is missing: the service account's key, as a reference to a secret")
+        raise settings.misconfigured("auth.key is missing: the service account's key, as a reference to a secret")
     if auth.method == "web_identity" and not gcp_sts.PROVIDER.fullmatch(auth.audience or ""):
-        raise ConfigurationError(f"{where}auth.audience is no provider of a workload identity pool: {gcp_sts.PROVIDER_FORM}")
+        raise settings.misconfigured(f"auth.audience is no provider of a workload identity pool: {gcp_sts.PROVIDER_FORM}")
 
 
 def _missed(response: HttpResponse, place: str) -> Lookup | CredbrokerError:

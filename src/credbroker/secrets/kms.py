@@ -19,7 +19,7 @@ from typing import Any
 from credbroker.context import Context
 from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied
 from credbroker.identity.aws_service import Refused
-from credbroker.secrets.aws import lookup_of, misconfigured, refusal, service
+from credbroker.secrets.aws import lookup_of, refusal, service
 from credbroker.secrets.backend import Backend, Lookup
 from credbroker.secrets.reference import SecretReference
 from credbroker.secrets.settings import BackendSettings
@@ -47,7 +47,7 @@ class KmsBackend:
 
     def __init__(self, settings: BackendSettings, earlier: Sequence[Backend]) -> None:
         if not settings.path:
-            raise misconfigured(settings, "path is missing: the directory of the sealed files")
+            raise settings.misconfigured("path is missing: the directory of the sealed files")
         self._path = settings.path.rstrip("/") or "/"
         self._seal = _Seal(settings, settings.endpoint, "endpoint")
 
@@ -85,7 +85,7 @@ class DynamoKmsBackend:
 
     def __init__(self, settings: BackendSettings, earlier: Sequence[Backend]) -> None:
         if not settings.table:
-            raise misconfigured(settings, "table is missing: the DynamoDB table of the sealed items")
+            raise settings.misconfigured("table is missing: the DynamoDB table of the sealed items")
         self._table = settings.table
         self._service = service(settings, "dynamodb", settings.endpoint)
         self._seal = _Seal(settings, settings.kms_endpoint, "kms_endpoint")
@@ -119,10 +119,10 @@ class _Seal:
 
     def __init__(self, settings: BackendSettings, endpoint: str | None, endpoint_key: str) -> None:
         if not settings.key_id:
-            raise misconfigured(settings, "key_id is missing: the key that the secrets are sealed with")
+            raise settings.misconfigured("key_id is missing: the key that the secrets are sealed with")
         if _NAME in settings.encryption_context:
             # It would stand in the place of the secret's own name, and every sealed secret would open as any other.
-            raise misconfigured(settings, f"encryption_context has {_NAME!r}, which is each secret's own name: leave it out")
+            raise settings.misconfigured(f"encryption_context has {_NAME!r}, which is each secret's own name: leave it out")
         self._service = service(settings, "kms", endpoint, endpoint_key)
         self._key_id = settings.key_id
         self._context = dict(settings.encryption_context)

@@ -98,10 +98,10 @@ class _Leasing(_Guarded):
     __slots__ = ()
     _backend: Lessor
 
-    def lease(self, reference: SecretReference, context: Context) -> Lease | None:
+    def lease(self, reference: SecretReference, context: Context) -> Lease | Lookup:
         lease = self._asked(lambda: self._backend.lease(reference, context))
-        if not (lease is None or isinstance(lease, Lease)):
-            raise self._malformed("Lease")
+        if not isinstance(lease, Lease | Lookup):
+            raise self._malformed("Lease or Lookup")
         return lease
 
     def revoke(self, lease: str, context: Context) -> bool:

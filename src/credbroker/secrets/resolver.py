@@ -22,17 +22,20 @@ _CREATE = "create it in one of these places, or correct its name"
 class Resolver:
     """Resolves references through ``backends``, the first that has the secret wins. It keeps nothing.
 
-    ``context`` is the world that they may touch. Raises, whatever is asked: ``SecretNotFound``, which names every place
-    that was tried, and what a place raised that could not tell, with the places before it.
+    ``context`` is the world that they may touch; ``names`` tell one backend from another (no blanks; by default they are
+    numbered), so that a lease is ended where it was given. Raises, whatever is asked: ``SecretNotFound``, which names every
+    place that was tried, and what a place raised that could not tell, with the places before it.
     """
 
-    def __init__(self, backends: Sequence[Backend], context: Context) -> None:
-        self._backends = tuple(backends)
+    def __init__(self, backends: Sequence[Backend], context: Context, names: Sequence[str] = ()) -> None:
+        self.backends = tuple(backends)
         self._context = context.of_no_profile()
+        self._names = tuple(names) or tuple(f"{index}" for index in range(len(self.backends)))
 
     def within(self, flight: Context) -> Resolver:
         """The same backends in the same world, within the time that is left of a flight."""
-        return Resolver(self._backends, replace(self._context, clock=flight.clock, remaining=flight.remaining))
+        context = replace(self._context, clock=flight.clock, remaining=flight.remaining)
+        return Resolver(self.backends, context, self._names)
 
     def resolve(self, reference: SecretReference) -> SecretStr:
         """The secret's value now. ``reference.successor`` is a reference of its own: this never falls back to it."""
@@ -40,7 +43,7 @@ class Resolver:
         if reference.engine is not None:
             raise ConfigurationError(f"{name}: 'engine: dynamic' is a lease, which serves the logins of compute only")
         tried: list[str] = []
-        for backend in self._backends:
+        for backend in self.backends:
             try:
                 result = backend.look(reference, self._context)
             except CredbrokerError as error:
@@ -49,6 +52,8 @@ class Resolver:
                 if result.secret is not None:
                     return result.secret
                 tried.append(str(result))
+                if result.there:
+                    break
                 continue
             raise failure
         if not tried:
@@ -58,25 +63,30 @@ class Resolver:
     def lease(self, reference: SecretReference) -> Lease:
         """A new lease from the first backend that gives leases and knows the name."""
         name = _name(reference)
-        lessors = [backend for backend in self._backends if isinstance(backend, Lessor)]
-        if not lessors:
-            raise ConfigurationError(f"{name}: 'engine: dynamic' needs a backend that gives leases: add one of type 'vault'")
-        for lessor in lessors:
+        tried: list[str] = []
+        for name_of_backend, backend in zip(self._names, self.backends, strict=True):
+            if not isinstance(backend, Lessor):
+                continue
             try:
-                lease = lessor.lease(reference, self._context)
+                result = backend.lease(reference, self._context)
             except CredbrokerError as error:
-                failure = _told(error, f"{name}: {error.message}")
+                failure = _told(error, f"{name}: {_after(tried)}{error.message}")
             else:
-                if lease is not None:
-                    return lease
+                if isinstance(result, Lease):
+                    # Whatever a backend calls its lease, no other one is ever asked to end it by our login there.
+                    return replace(result, name=f"{name_of_backend} {result.name}")
+                tried.append(str(result))
                 continue
             raise failure
-        raise SecretNotFound(f"{name} not found: no vault has a role of that name that gives leases: {_CREATE}")
+        if not tried:
+            raise ConfigurationError(f"{name}: 'engine: dynamic' needs a backend that gives leases: add one of type 'vault'")
+        raise SecretNotFound(f"{name} not found: tried {', then '.join(tried)}: create the role, or correct its name")
 
     def revoke(self, lease: str) -> None:
         """End a lease at the vault that gave it. Raises ``ConfigurationError`` where that is no backend any more."""
-        for backend in self._backends:
-            if isinstance(backend, Lessor) and backend.revoke(lease, self._context):
+        of, _, own = lease.partition(" ")
+        for name, backend in zip(self._names, self.backends, strict=True):
+            if name == of and isinstance(backend, Lessor) and backend.revoke(own, self._context):
                 return
         raise ConfigurationError("the vault that gave this lease is not among secret_backends any more")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from credbroker.errors import ConfigurationError
 from credbroker.secrets.reference import SecretReference
 
 
@@ -32,7 +33,8 @@ class BackendSettings:
     """One entry of ``secret_backends``. Which fields matter is its type's to know."""
 
     type: str
-    where: str = field(default="", compare=False)
+    where: str = field(default="secret_backends", compare=False)
+    """File, line and entry: ``platform.yaml:3: secret_backends[0]``."""
     path: str | None = None
     address: str | None = None
     mount: str | None = None
@@ -50,3 +52,7 @@ class BackendSettings:
     encryption_context: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, object] = field(default_factory=dict)
     """What a plug-in's entry says beside the known keys."""
+
+    def misconfigured(self, fault: str) -> ConfigurationError:
+        """The error for this entry, with its place in the file; ``fault`` begins with the key that is wrong."""
+        return ConfigurationError(f"{self.where}: {fault}")

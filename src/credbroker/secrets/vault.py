@@ -66,7 +66,7 @@ class VaultBackend:
             raise server.malformed(f"{path} with no data of KV version 2: check that the engine at {self._mount!r} is that")
         return found
 
-    def lease(self, reference: SecretReference, context: Context) -> Lease | None:
+    def lease(self, reference: SecretReference, context: Context) -> Lease | Lookup:
         """See ``Lessor.lease``: the credentials of a role of the dynamic engine, as JSON, or their ``field``.
 
         A lease ends with the token that asked for it, so its lifetime is no longer than that login's.
@@ -76,8 +76,10 @@ class VaultBackend:
         path = f"{mount}/creds/{quoted_path(self._settings, 'dynamic_mount', reference.secret_ref)}"
         asked = context.clock.elapsed()
         response, token = self._asked(server, "GET", path, context)
-        if response.status in (400, 404):  # 400 is what the database engine says of a role that it does not know
-            return None
+        # 400 is what the database engine says of a role that it does not know, and of much else.
+        unknown = response.status == 400 and any("unknown role" in error.lower() for error in errors_of(response))
+        if response.status == 404 or unknown:
+            return Lookup(f"{server}, role {self._dynamic_mount}/creds/{reference.secret_ref}")
         if response.status != 200:
             what = f"read {self._dynamic_mount}/creds/{reference.secret_ref}"
             raise self._denied(server, what, response, of_grant=isinstance(token, LoginToken))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from credbroker.context import ClientCertificate
 from credbroker.errors import ConfigurationError
+from credbroker.system.process import in_forked_child
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -39,13 +40,31 @@ def _load(certificate: ClientCertificate, tls: ssl.SSLContext) -> str | None:
     return None
 
 
+_open: set[int] = set()
+
+
+def _close(descriptor: int) -> None:
+    _open.discard(descriptor)
+    os.close(descriptor)
+
+
+def _close_all() -> None:
+    for descriptor in list(_open):
+        _close(descriptor)
+
+
+# A child that is forked just now would keep the key in its open files for as long as it lives.
+in_forked_child(_close_all)
+
+
 def _in_memory(pem: SecretStr, opened: ExitStack) -> str:
     """A path that only this process can open, and only for now: Python's ssl loads a chain from a path and nothing else.
 
     A temporary file, even on a tmpfs, would have a name that others see, and stay if the process is killed.
     """
     descriptor = os.memfd_create("credbroker", os.MFD_CLOEXEC)
-    opened.callback(os.close, descriptor)
+    opened.callback(_close, descriptor)
+    _open.add(descriptor)
     left = memoryview(pem.get_secret_value().encode())
     while left:
         left = left[os.write(descriptor, left) :]

@@ -137,6 +137,10 @@ class SystemHttp:
             body = _decoded(_read(answer, host), headers.get("content-encoding", ""), host)
             return HttpResponse(answer.status_code, headers, body, exchange.sent, received)
 
+    def check(self) -> None:
+        """Raise ``ConfigurationError`` if the certificates to trust cannot be read. Nothing is sent."""
+        self._ready()
+
     def _ready(self) -> Transport:
         with self._lock:
             if self._transport is None:

@@ -77,6 +77,8 @@ def test_another_version_is_refused(version: object) -> None:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
+        ({"network": {"allowed_hosts": None}}, "network.allowed_hosts has nothing after it: write [] to allow nothing"),
+        ({"storage": {"s": {"locations": None}}}, "storage.s.locations has nothing after it"),
         ({"network": {"proxi": "x"}}, "network.proxi is an unknown key: did you mean 'proxy'?"),
         ({"audit": {"snik": "log"}}, "audit.snik is an unknown key: did you mean 'sink'?"),
         ({"sidecar": {"port": 1}}, "sidecar.port is an unknown key"),

@@ -69,7 +69,10 @@ def test_a_backend_that_lacks_a_key_loads_and_raises_when_those_before_it_lack_t
     platform = from_data({"secret_backends": [{"type": "files", "path": "/one"}, backend]})
     held = Context(environment=Files({"/one/name": "value"}))
     assert resolver(platform, held).resolve(REFERENCE).get_secret_value() == "value"
-    with pytest.raises(ConfigurationError, match=f"^secret 'name': not in file '/one/name'; .*needs the key '{key}'$"):
+    with pytest.raises(
+        ConfigurationError,
+        match=rf"^secret 'name': not in file '/one/name'; secret_backends\[1\]: {key} is missing: a backend of type",
+    ):
         resolver(platform, Context(environment=Files({}))).resolve(REFERENCE)
 
 

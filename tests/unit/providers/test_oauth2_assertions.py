@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 from tests.unit.providers.fake_issuer import (
@@ -306,3 +306,14 @@ def test_an_algorithm_that_the_method_does_not_have_is_refused(settings: Any, al
     issuer = Issuer(replace(settings, signing_alg=algorithm), {})
     with pytest.raises(ConfigurationError, match=r"credentials\.signing_alg must be one of"):
         issuer.issue()
+
+
+def test_a_key_of_16384_bits_is_refused_at_once() -> None:
+    """OpenSSL would check its primes for half a minute, and no other thread would run meanwhile."""
+    other = (1 << 16382) | 1
+    # Not a pair that could sign: what is looked at is its size.
+    private = rsa.RSAPrivateNumbers(3, other, 1, 1, 1, 2, rsa.RSAPublicNumbers(65537, 3 * other))
+    key = private.private_key(unsafe_skip_rsa_key_validation=True).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    assert "is an RSA key of 16384 bits, which takes seconds to sign with" in _fault(key.decode())

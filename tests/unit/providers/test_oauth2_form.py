@@ -16,7 +16,8 @@ from credbroker.profile import CatalogProfile
 from credbroker.providers.catalog import CatalogProvider
 from credbroker.providers.oauth2 import OAuth2Provider
 from credbroker.providers.realm import realm_header
-from credbroker.request import CredentialRequest
+from credbroker.request import Access, CredentialRequest
+from credbroker.secrets.reference import SecretReference
 
 
 def _fault(**settings: Any) -> str:
@@ -50,11 +51,33 @@ def test_a_resource_that_is_no_absolute_uri_is_refused(resource: str) -> None:
     "name",
     [
         "grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type", "scope", "audience",
-        "resource", "subject_token", "subject_token_type", "requested_token_type",
+        "resource", "subject_token", "subject_token_type", "requested_token_type", "Scope", "actor_token", "assertion",
+        "code", "password", "refresh_token",
     ],
 )  # fmt: skip
 def test_a_parameter_that_says_again_what_a_key_says_is_refused(name: str) -> None:
     assert f"credentials.parameters.{name} says again" in _fault(parameters={"tenant": "x", name: "y"})
+
+
+def test_scopes_by_access_must_have_one_for_who_names_no_access() -> None:
+    fault = _fault(scope=None, scopes={Access.WRITE: "writer"})
+    assert "credentials.scope is missing: scopes has none for 'read'" in fault
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "value", "uses"),
+    [
+        ("client_secret_basic", "private_key", SecretReference(secret_ref="key"), "private_key_jwt"),
+        ("client_secret_post", "key_id", "k1", "private_key_jwt"),
+        ("client_secret_basic", "signing_alg", "ES256", "client_secret_jwt or private_key_jwt"),
+        ("client_secret_jwt", "certificate", "/c.pem", "tls_client_auth or self_signed_tls_client_auth"),
+    ],
+)
+def test_a_key_that_the_method_does_not_use_is_refused_and_the_method_that_does_is_named(
+    method: str, name: str, value: object, uses: str
+) -> None:
+    fault = _fault(token_endpoint_auth_method=method, **{name: value})
+    assert f"credentials.{name} is set, and token_endpoint_auth_method '{method}' does not use it: set {uses}" in fault
 
 
 @pytest.mark.parametrize("grant", ["authorization_code", "password", "", "refresh_token"])

@@ -13,7 +13,7 @@ from credbroker.secrets.reference import SecretReference
 from credbroker.testing import FakeHttp
 
 NOW = datetime(2026, 11, 22, 20, 0, 0, tzinfo=UTC)
-GENERAL = {"region": "eu-west-1", "credential_source": "environment", "where": "platform.yaml:7"}
+GENERAL = {"region": "eu-west-1", "credential_source": "environment", "where": "platform.yaml:7: secret_backends[1]"}
 USED = SecretReference(secret_ref="used")
 
 

@@ -145,5 +145,5 @@ def test_a_store_that_cannot_tell_raises(answer: HttpResponse, kind: type[Credbr
     ],
 )
 def test_settings_that_cannot_work_are_named_with_their_place(make: Any, settings: dict[str, Any], named: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"^platform\.yaml:7: secret_backends, type 'aws_\w+': .*{named}"):
+    with pytest.raises(ConfigurationError, match=rf"^platform\.yaml:7: secret_backends\[1\]: .*{named}"):
         make(**settings)

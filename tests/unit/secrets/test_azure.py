@@ -118,8 +118,8 @@ def test_the_vaults_own_name_says_whom_to_ask_for_a_token_and_for_what(address: 
     ],
 )
 def test_an_address_that_is_no_vaults_is_refused_when_the_backend_is_made(address: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"p\.yaml:3: secret_backends\.address "):
-        KeyVaultBackend(_settings(address, where="p.yaml:3"), ())
+    with pytest.raises(ConfigurationError, match=r"p\.yaml:3: secret_backends\[1\]: address "):
+        KeyVaultBackend(_settings(address, where="p.yaml:3: secret_backends[1]"), ())
 
 
 @pytest.mark.parametrize("auth", [None, BackendLogin(method="client_secret"), BackendLogin(method="x", tenant_id="t")])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,21 @@ def test_an_empty_directory_and_a_directory_for_a_field_are_not_found(tmp_path: 
     (tmp_path / "s" / "f").mkdir()
     assert "is a directory" in str(look(tmp_path))
     assert value(tmp_path, "f") is None
+
+
+def test_what_is_there_and_cannot_be_read_says_so(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "s")
+    assert look(tmp_path).there
+    (tmp_path / "s").unlink()
+    assert not look(tmp_path).there
+    (tmp_path / "s").write_bytes(b"\xff")
+    assert look(tmp_path).there
+    (tmp_path / "s").unlink()
+    (tmp_path / "s").symlink_to("/etc/hostname")
+    assert look(tmp_path).there
+    (tmp_path / "s").unlink()
+    mount(tmp_path, "one", client_id="id", client_secret="value")
+    assert look(tmp_path).there
 
 
 def test_an_absent_secret_names_its_path(tmp_path: Path) -> None:

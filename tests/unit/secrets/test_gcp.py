@@ -103,13 +103,13 @@ def test_another_endpoint_is_asked_where_the_settings_say_so() -> None:
 )
 def test_an_endpoint_that_is_no_https_origin_is_refused_when_the_backend_is_made(endpoint: str) -> None:
     with pytest.raises(ConfigurationError, match="endpoint "):
-        SecretManagerBackend(_settings(endpoint=endpoint, where="p.yaml:3"), ())
+        SecretManagerBackend(_settings(endpoint=endpoint, where="p.yaml:3: secret_backends[1]"), ())
 
 
 @pytest.mark.parametrize("project", [None, "", "a/b", "lab/locations/x", "..", "LAB", "lab\n", "-lab", "lab-"])
 def test_a_project_that_would_change_the_path_is_refused(project: str | None) -> None:
-    with pytest.raises(ConfigurationError, match=r"p\.yaml:3: secret_backends\.project"):
-        SecretManagerBackend(_settings(project=project, where="p.yaml:3"), ())
+    with pytest.raises(ConfigurationError, match=r"p\.yaml:3: secret_backends\[1\]: project"):
+        SecretManagerBackend(_settings(project=project, where="p.yaml:3: secret_backends[1]"), ())
 
 
 @pytest.mark.parametrize("project", ["lab", "123456789", "example.com:lab"])

@@ -12,7 +12,7 @@ from tests.plugins.building import written
 
 from credbroker.context import Context, Lease
 from credbroker.errors import ConfigurationError, IssuerUnavailable, MalformedResponse, SecretNotFound
-from credbroker.secrets.backend import Lessor
+from credbroker.secrets.backend import Lessor, Lookup
 from credbroker.secrets.env import EnvBackend
 from credbroker.secrets.plugins import GROUP, load
 from credbroker.secrets.reference import SecretReference
@@ -33,6 +33,7 @@ LEASING = """\
 from datetime import timedelta
 from pydantic import SecretStr
 from credbroker.context import Lease
+from credbroker.secrets.backend import Lookup
 class Own:
     def __init__(self, settings, earlier): ...
     def look(self, reference, context): ...
@@ -40,7 +41,7 @@ class Own:
         if reference.secret_ref == "burst":
             raise ValueError("canary")
         if reference.secret_ref == "absent":
-            return None
+            return Lookup("own")
         return "canary" if reference.secret_ref == "odd" else Lease(SecretStr("canary"), timedelta(hours=1), "own/1")
     def revoke(self, lease, context):
         return "own" if lease == "odd" else lease == "own/1"
@@ -134,7 +135,7 @@ def test_leases_go_through_and_nothing_else_does(install: Install) -> None:
     lease = backend.lease(REFERENCE, Context())
     assert isinstance(lease, Lease)
     assert lease.lifetime == timedelta(hours=1)
-    assert backend.lease(SecretReference(secret_ref="absent"), Context()) is None
+    assert backend.lease(SecretReference(secret_ref="absent"), Context()) == Lookup("own")
     with pytest.raises(MalformedResponse, match="returned something else than a Lease"):
         backend.lease(SecretReference(secret_ref="odd"), Context())
     with pytest.raises(IssuerUnavailable, match="the secret backend 'own' failed with ValueError"):

@@ -96,8 +96,8 @@ class Vault(Place):
         self.given = lease
         self.revoked: list[str] = []
 
-    def lease(self, reference: SecretReference, context: Context) -> Lease | None:
-        return None if self.given is None else Lease(SecretStr("login"), timedelta(minutes=1), self.given)
+    def lease(self, reference: SecretReference, context: Context) -> Lease | Lookup:
+        return Lookup(self.name) if self.given is None else Lease(SecretStr("login"), timedelta(minutes=1), self.given)
 
     def revoke(self, lease: str, context: Context) -> bool:
         self.revoked += [lease] if lease == self.given else []
@@ -113,17 +113,43 @@ def test_a_lease_is_no_secret_and_comes_from_the_first_vault_that_knows_the_name
     with pytest.raises(ConfigurationError, match="engine: dynamic"):
         resolver.resolve(LEASED)
     lease = resolver.lease(LEASED)
-    assert lease.name == "lease-1"
+    assert lease.name.endswith(" lease-1")
     resolver.revoke(lease.name)
     assert (other.revoked, vault.revoked) == ([], ["lease-1"])
     with pytest.raises(ConfigurationError, match="not among secret_backends"):
         resolver.revoke("lease-2")
 
 
+def test_a_lease_is_ended_where_it_was_given_whatever_another_backend_calls_its_own() -> None:
+    class Sly(Vault):
+        def revoke(self, lease: str, context: Context) -> bool:
+            self.revoked.append(lease)
+            return True
+
+    first, second = Sly("first"), Vault("second", "lease-1")
+    resolver = Resolver([first, second], Context(), ("one", "two"))
+    name = resolver.lease(LEASED).name
+    resolver.within(Context()).revoke(name)
+    assert (first.revoked, second.revoked) == ([], ["lease-1"])
+    with pytest.raises(ConfigurationError, match="not among secret_backends"):
+        Resolver([second], Context(), ("three",)).revoke(name)
+
+
+def test_what_is_there_and_cannot_be_read_is_not_passed_over() -> None:
+    class Spoilt:
+        def look(self, reference: SecretReference, context: Context) -> Lookup:
+            return Lookup("first", reason="it is not UTF-8 text", there=True)
+
+    behind = Place("behind", "value")
+    with pytest.raises(SecretNotFound, match=r"tried first \(it is not UTF-8 text\): create it"):
+        Resolver([Spoilt(), behind], Context()).resolve(REFERENCE)
+    assert behind.looks == 0
+
+
 def test_without_a_vault_there_is_no_lease() -> None:
     with pytest.raises(ConfigurationError, match="add one of type 'vault'"):
         Resolver([Place("place", "value")], Context()).lease(LEASED)
-    with pytest.raises(SecretNotFound, match="no vault has a role of that name"):
+    with pytest.raises(SecretNotFound, match="secret 's' not found: tried vault: create the role"):
         Resolver([Vault("vault")], Context()).lease(LEASED)
 
 

@@ -117,7 +117,7 @@ def test_every_segment_of_a_path_is_quoted() -> None:
 def test_a_path_that_leads_elsewhere_is_refused_before_anything_is_sent(field: str, path: str) -> None:
     http = FakeHttp()
     backend = VaultBackend(settings(**{field: path}), [place()])
-    with pytest.raises(ConfigurationError, match=rf"^p\.yaml:3: secret_backends\.{field} has "):
+    with pytest.raises(ConfigurationError, match=rf"^p\.yaml:3: secret_backends\[1\]: {field} has "):
         (backend.lease if field == "dynamic_mount" else backend.look)(REFERENCE, world(http))
     assert http.requests == []
 
@@ -146,7 +146,7 @@ def test_no_prefix_leads_out_of_the_mount(prefix: str) -> None:
 def test_an_address_that_secrets_may_not_go_to_is_refused_at_first_use(address: str) -> None:
     http = FakeHttp()
     backend = VaultBackend(settings(address=address), [place()])
-    with pytest.raises(ConfigurationError, match=r"^p\.yaml:3: secret_backends\.address ") as caught:
+    with pytest.raises(ConfigurationError, match=r"^p\.yaml:3: secret_backends\[1\]: address ") as caught:
         backend.look(REFERENCE, world(http))
     assert http.requests == []
     assert "pw" not in str(caught.value)
@@ -361,7 +361,9 @@ def test_a_lease_by_a_login_without_an_end_has_its_own() -> None:
 
 @pytest.mark.parametrize("response", [answer(400, {"errors": ["unknown role"]}), answer(404, {"errors": []})])
 def test_a_role_that_is_not_there_is_no_lease(response: HttpResponse) -> None:
-    assert _lease(response)[0] is None
+    absent = _lease(response)[0]
+    assert isinstance(absent, Lookup)
+    assert absent.place.endswith("role database/creds/reports")
 
 
 def test_a_lease_that_the_policy_does_not_allow_is_a_denied_grant() -> None:

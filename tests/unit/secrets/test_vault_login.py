@@ -256,7 +256,7 @@ def test_what_the_login_needs_must_be_in_a_place_before_the_vault(auth: BackendL
 def test_a_login_that_cannot_work_is_a_matter_of_settings(auth: BackendLogin, field: str) -> None:
     error = _failure(auth, token=JWT.encode())
     assert isinstance(error, ConfigurationError)
-    assert str(error).startswith(f"p.yaml:3: secret_backends.{field}")
+    assert str(error).startswith(f"p.yaml:3: secret_backends[1]: {field}")
 
 
 def test_the_time_is_the_flight_s() -> None:

@@ -58,7 +58,14 @@ class Files:
 
 def settings(auth: BackendLogin = TOKEN, **fields: Any) -> BackendSettings:
     return BackendSettings(
-        **{"type": "vault", "address": ADDRESS, "mount": "kv", "auth": auth, "where": "p.yaml:3", **fields}
+        **{
+            "type": "vault",
+            "address": ADDRESS,
+            "mount": "kv",
+            "auth": auth,
+            "where": "p.yaml:3: secret_backends[1]",
+            **fields,
+        }
     )
 
 

@@ -18,6 +18,7 @@ from tests.servers.oidc.identities import Identity, identity
 from credbroker.context import ClientCertificate, HttpRequest, HttpResponse
 from credbroker.errors import ConfigurationError, CredbrokerError, IssueDenied, IssuerUnavailable
 from credbroker.system import http as module
+from credbroker.system.client_certificate import present
 from credbroker.system.http import SystemHttp
 
 PATIENT = 10.0
@@ -251,3 +252,25 @@ def test_a_forked_child_drops_the_connections_of_every_certificate(asking: ssl.S
     (inherited,) = http._certified.values()
     http._abandon()
     assert (len(http._certified), http._abandoned) == (0, [inherited])
+
+
+def test_a_child_that_is_forked_meanwhile_has_no_key_among_its_open_files(tmp_path: Path) -> None:
+    own = identity(tmp_path, "own", vouched=False)
+    verdicts: list[bytes] = []
+
+    class Forking(ssl.SSLContext):
+        def load_cert_chain(self, chain: str, key: str, password: str = "") -> None:  # type: ignore[override]
+            reading, writing = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.write(writing, b"open" if Path(chain).exists() or Path(key).exists() else b"closed")
+                os._exit(0)
+            os.close(writing)
+            verdicts.append(os.read(reading, 10))
+            os.close(reading)
+            os.waitpid(child, 0)
+
+    present(ClientCertificate(SecretStr(own.chain), SecretStr(own.key)), Forking(ssl.PROTOCOL_TLS_CLIENT))
+    assert verdicts == [b"closed"]
+    left = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    assert not any("memfd:credbroker" in path for path in left)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from credbroker.context import Context, HttpRequest, HttpResponse
-from credbroker.errors import ConfigurationError, IssueDenied, IssuerUnavailable
+from credbroker.errors import IssueDenied, IssuerUnavailable
 from credbroker.secrets.backend import Backend, Lookup, lookup
 from credbroker.secrets.reference import SecretReference
 from credbroker.secrets.resolver import found
@@ -25,7 +25,7 @@ class AcmeVault:
         shelf = settings.options.get("shelf")
         login = settings.auth.token if settings.auth is not None else None
         if not settings.address or not isinstance(shelf, str) or login is None:
-            raise ConfigurationError(f"{settings.where}: acme_vault needs an address, a shelf and an auth with a token")
+            raise settings.misconfigured("acme_vault needs an address, a shelf and an auth with a token")
         self._shelf = f"{settings.address}/shelves/{shelf}"
         self._login = login
         self._earlier = tuple(earlier)
