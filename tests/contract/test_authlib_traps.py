@@ -166,7 +166,10 @@ def test_a_token_that_is_over_is_replaced_whatever_the_grant_was(
     assert session.ensure_active_token() is None
     assert len(endpoint.forms) == 1, "the grant was not kept: nothing is asked again"
 
-    for grant in ({}, {"grant_type": EXCHANGE, "subject_token": {"secret_ref": "subject"}}):
+    for grant in (
+        {},
+        {"grant_type": EXCHANGE, "subject_token": {"secret_ref": "subject"}, "subject_token_type": ACCESS_TOKEN},
+    ):
         source = ours(**grant)
         first = source.get()
         clock.advance(31)
@@ -258,7 +261,12 @@ def test_an_exchanged_token_of_no_type_can_be_sent(endpoint: TokenEndpoint, ours
         session.get(endpoint.uri)
 
     endpoint.answer = {"token_type": "N_A", "issued_token_type": ACCESS_TOKEN, "expires_in": 60}
-    token = ours(grant_type=EXCHANGE, subject_token={"secret_ref": "subject"}, token_endpoint_auth_method="none").get()
+    token = ours(
+        grant_type=EXCHANGE,
+        subject_token={"secret_ref": "subject"},
+        subject_token_type=ACCESS_TOKEN,
+        token_endpoint_auth_method="none",
+    ).get()
     assert token.authorization_header() == f"Bearer {token.value.get_secret_value()}"
 
 

@@ -120,7 +120,7 @@ def test_a_project_is_an_id_a_number_or_a_domains(project: str) -> None:
 
 @pytest.mark.parametrize("auth", [None, BackendLogin(method="service_account_key")])
 def test_without_a_key_there_is_no_backend(auth: BackendLogin | None) -> None:
-    with pytest.raises(ConfigurationError, match=r"secret_backends\.auth(\.key)? is missing"):
+    with pytest.raises(ConfigurationError, match=r"secret_backends: auth(\.key)? is missing"):
         SecretManagerBackend(_settings(auth=auth), ())
 
 
