@@ -217,6 +217,7 @@ class Brokerage:
 
         def get(wanted: CredentialRequest) -> Credential:
             check()
+            limits.check_base(wanted, profile)
             return self._get_inline(wanted)
 
         def own(name: str) -> CredentialRequest:
@@ -240,7 +241,12 @@ class Brokerage:
 
         def invalidate(wanted: CredentialRequest, value: Credential) -> bool:
             check()
+            limits.check_base(wanted, profile)
             return self.engine.invalidate(self.slot(wanted), value)
+
+        def drop(name: str, value: Credential) -> bool:
+            check()
+            return self.engine.invalidate(self.slot(own(name)), value)
 
         check()
         # Nested issues run on one thread, one inside the other: this is the chain of them.
@@ -256,7 +262,7 @@ class Brokerage:
                 deadline=flight.deadline or context.clock.elapsed(),
                 get=get,
                 base=base,
-                drop=lambda name, value: invalidate(own(name), value),
+                drop=drop,
                 invalidate=invalidate,
                 check=check,
             )

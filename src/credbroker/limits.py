@@ -54,6 +54,17 @@ def narrowed(request: CredentialRequest, locations: tuple[Location, ...], access
     return replace(request, locations=locations or request.locations, access=access or request.access)
 
 
+def check_base(wanted: CredentialRequest, asking: Profile) -> None:
+    """Raise ``ConfigurationError`` if the profile ``asking`` wants a base of another that it does not name as its source.
+
+    A base is wider than anything that is made of it, and no limits hold for it: a plug-in could hand it to its caller.
+    """
+    settings = asking.credentials
+    if wanted.base is not None and (settings is None or (wanted.kind, wanted.profile) != settings.source_profile):
+        text = f"its provider asked for a base of {wanted.profile!r}, which is for profiles that name it as source_profile"
+        raise ConfigurationError(text, profile=asking.name)
+
+
 def asked_scopes(request: CredentialRequest, profile: Profile) -> frozenset[str]:
     """The scopes that a token is asked for: the caller's, else the profile's for that access, else its scope."""
     settings = profile.credentials

@@ -53,8 +53,10 @@ def named(platform: Platform, name: str) -> list[Profile]:
 def fingerprint_of(profile: Profile, platform: Platform) -> str:
     """A hash over all that its credentials depend on: its settings, and those of the profiles that it names."""
     parts = [profile.fingerprint()]
-    for section, name in _named_by(profile):
-        parts.append(fingerprint_of(sections(platform)[section][name], platform))
+    below = [sections(platform)[section][name] for section, name in _named_by(profile)]
+    if isinstance(profile, CatalogProfile):
+        below += profile.storage  # a table's credentials may be theirs
+    parts += [fingerprint_of(one, platform) for one in below]
     return ".".join(parts)
 
 
@@ -70,7 +72,7 @@ def made_of(request: CredentialRequest, source: tuple[str, str], platform: Platf
     if profile is None:
         return False
     if request.kind == "table" and isinstance(profile, CatalogProfile):
-        if any(("storage", one.name) == source for one in profile.storage):
+        if any(made_of(CredentialRequest("storage", one.name), source, platform) for one in profile.storage):
             return True
         if made_of(CredentialRequest("catalog", profile.name), source, platform):
             return True

@@ -61,6 +61,8 @@ def _try(slot: Slot, brokerage: Brokerage, platform: Platform) -> None:
     mode = mode_of(request, profile)
     provider = brokerage.given.get(mode) or providers.load(mode, tuple(platform.plugins))
     check_profile(profile)
+    if request.base is not None:
+        return  # nobody has asked for it: the new mode may have no such thing
     try:
         asked = limits.within(request, profile)
     except AccessDenied:

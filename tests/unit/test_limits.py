@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from credbroker.errors import AccessDenied, ConfigurationError
-from credbroker.limits import asked_scopes, covers, narrowed, within
+from credbroker.limits import asked_scopes, check_base, covers, narrowed, within
 from credbroker.location import Location
 from credbroker.profile import CatalogProfile, CredentialSettings, StorageProfile
 from credbroker.request import Access, CredentialRequest
@@ -229,3 +229,18 @@ def test_an_audience_adds_nothing_to_a_resource_that_the_profile_fixes() -> None
     with pytest.raises(AccessDenied, match="fixes what its token is for by 'resource'"):
         within(token(audience="other"), fixed)
     assert within(token(), fixed).audience is None
+
+
+# -- bases -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_base_is_got_by_the_profile_that_names_its_own_as_source_and_by_no_other() -> None:
+    hub = CredentialRequest("storage", "hub", base="sts:AssumeRole arn")
+    chained = StorageProfile(name="lake", credentials=CredentialSettings(mode="iam_role", source_profile=("storage", "hub")))
+    check_base(hub, chained)
+    check_base(CredentialRequest("storage", "anything"), CATALOG)
+    for wanted in (CredentialRequest("storage", "g", base="token"), CredentialRequest("compute", "hub", base="token")):
+        with pytest.raises(ConfigurationError, match=r"asked for a base of '(g|hub)', which is for profiles that name it"):
+            check_base(wanted, chained)
+    with pytest.raises(ConfigurationError, match="asked for a base of 'hub'"):
+        check_base(hub, CATALOG)

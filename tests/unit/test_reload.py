@@ -103,6 +103,30 @@ def test_a_profile_whose_subject_is_another_profiles_token_follows_that_one() ->
         assert text(source.get()) == "token-2"
 
 
+def test_a_profile_whose_provider_holds_a_base_moves_to_a_mode_that_has_none() -> None:
+    def made(number: int, request: CredentialRequest, context: Context) -> AccessToken:
+        if request.base is None:
+            context.base("source")
+        return AccessToken(value=SecretStr(f"google-{number}"), expires_at=context.clock.now() + timedelta(hours=1))
+
+    google = {"mode": "service_account", "credential_source": "metadata"}
+    aws = {"mode": "iam_role", "role_arn": "arn:aws:iam::123456789012:role/c", "credential_source": "environment"}
+    before = {
+        "environment": "local",
+        "storage": {"lake": {"type": "gcs", "locations": ["gs://lake/"], "credentials": google}},
+    }
+    after = {
+        "environment": "local",
+        "storage": {"lake": {"region": "eu-west-1", "locations": ["s3://lake/"], "credentials": aws}},
+    }
+    providers = {"service_account": ControlledProvider(answer=made)}
+    with Broker.from_config(before, providers=providers, context=Context(clock=ManualClock())) as broker:
+        broker.storage("lake").get()
+        assert [entry["base"] for entry in broker.status()].count("source") == 1
+        broker.reload(after)
+        assert broker.status() == []
+
+
 def test_a_bad_configuration_changes_nothing_and_its_literal_is_in_no_traceback() -> None:
     issuer = ControlledProvider()
     with broker_of(CONFIG, issuer) as broker:

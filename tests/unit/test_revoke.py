@@ -177,6 +177,50 @@ def test_the_tables_of_a_revoked_storage_profile_are_dropped_too() -> None:
         assert one.status() == []
 
 
+HUB = {"locations": [], "credentials": {"mode": "iam_role", "role_arn": f"{ROLE}-hub", "credential_source": "environment"}}
+BELOW = {
+    "source_profile": (
+        {"source_profile": "hub"},
+        {"storage": {"hub": HUB}},
+        ("storage", "hub", "credentials", "external_id"),
+    ),
+    "subject_token": (
+        {"credential_source": "web_identity", "subject_token": {"profile": "idp"}},
+        {"catalogs": {"idp": {"credentials": {"mode": "oauth2"}}}},
+        ("catalogs", "idp", "credentials", "client_id"),
+    ),
+}
+
+
+@pytest.mark.parametrize("below", BELOW)
+@pytest.mark.parametrize("act", ["revoke", "reload"])
+def test_a_table_follows_what_its_storage_profile_is_made_of(below: str, act: str) -> None:
+    credentials, more, path = BELOW[below]
+    lake = {"locations": ["s3://lake/"], "credentials": {"mode": "iam_role", "role_arn": ROLE, **credentials}}
+    config: dict[str, Any] = {
+        "environment": "local",
+        "catalogs": {"prod": {"uri": "https://c.example", "storage": "lake", "credentials": {}}, **more.get("catalogs", {})},
+        "storage": {"lake": lake, **more.get("storage", {})},
+    }
+
+    def table(number: int, request: CredentialRequest, context: Context) -> TableCredentials:
+        return TableCredentials(((Location.parse("s3://lake/t"), s3(number, request, context)),))
+
+    providers = {"catalog": ControlledProvider(answer=table), "iam_role": ControlledProvider(answer=s3)}
+    with Broker.from_config(config, providers=providers, context=Context(clock=ManualClock())) as one:
+        source = one.table("prod", "a.b")
+        source.get()
+        if act == "revoke":
+            assert [entry["profile"] for entry in one.revoke(path[1])] == ["prod"]
+        else:
+            changed = json.loads(json.dumps(config))
+            changed[path[0]][path[1]][path[2]][path[3]] = "another"
+            one.reload(changed)
+        assert one.status() == []
+        source.get()
+        assert providers["catalog"].calls == 2
+
+
 def test_an_issue_under_way_is_reported() -> None:
     tokens = Revoking()
     with broker_of(tokens) as broker:
