@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from credbroker.errors import AccessDenied, MalformedResponse
@@ -198,7 +198,8 @@ class DelegationKey(_Value):
 
     ``oid`` and ``tid`` are the identity and its tenant; ``value`` is base64. Every SAS that it signs dies with it at
     ``expiry``, so it is the secret of them all. ``expires_at`` is when it is too old to sign another one (absent: at its
-    ``expiry``). Raises ``MalformedResponse`` for a field that no such key has: each stands in what is signed.
+    ``expiry``), by our clock; ``start`` and ``expiry`` are by the account's, which leads ours by ``lead``. Raises
+    ``MalformedResponse`` for a field that no such key has: each stands in what is signed.
     """
 
     oid: str
@@ -209,6 +210,7 @@ class DelegationKey(_Value):
     version: str
     value: SecretStr
     expires_at: datetime | None = None
+    lead: timedelta = timedelta()
 
     def __post_init__(self) -> None:
         import base64
@@ -229,7 +231,7 @@ class DelegationKey(_Value):
         except ValueError:
             raise MalformedResponse("the user delegation key's value is no base64") from None
         if self.expires_at is None:
-            object.__setattr__(self, "expires_at", self.expiry)
+            object.__setattr__(self, "expires_at", self.expiry - self.lead)
         self._check_expiry()
 
     def _identity(self) -> tuple[str, ...]:

@@ -24,8 +24,8 @@ class SubjectToken:
     profile: tuple[Kind, str] | None = None
     """The other profile's section and name."""
     url: str | None = None
-    """Asked with ``headers``; of a JSON answer ``field`` picks, any other is the token."""
-    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Asked with ``headers`` (a secret holds a whole value); of a JSON answer ``field`` picks, any other is the token."""
+    headers: Mapping[str, str | SecretReference] = dataclasses.field(default_factory=dict)
     field: str | None = None
     aws: str | None = None
     """The ``credential_source`` of AWS keys that sign it (Google's workload identity federation with AWS)."""

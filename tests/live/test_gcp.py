@@ -7,8 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -17,9 +15,9 @@ from typing import Any
 
 import pytest
 from tests.servers.google import Google
-from tests.servers.google_cloud import SCOPE, GoogleCloud, Issued
-from tests.servers.rerouted import Rerouted
-from tests.servers.strict import Answer, Asked, StrictServer
+from tests.servers.google_cloud import SCOPE
+from tests.servers.google_world import PREFIXES, World, google_world, over
+from tests.servers.strict import Answer
 
 from credbroker import Broker, SecretReference
 from credbroker.context import Context
@@ -35,10 +33,9 @@ from credbroker.errors import (
     SecretNotFound,
 )
 from credbroker.secrets.gcp import SecretManagerBackend
-from credbroker.secrets.resolver import Resolver, default_backends
+from credbroker.secrets.resolver import Resolver
 from credbroker.secrets.settings import BackendLogin, BackendSettings
 from credbroker.system.environment import SystemEnvironment
-from credbroker.system.http import SystemHttp
 from credbroker.testing import ManualClock, tick
 
 STS, IAM, KEYS, METADATA = (
@@ -49,102 +46,12 @@ STS, IAM, KEYS, METADATA = (
 )
 TYPED = ("file", "secret", "url", "field", "profile")
 SOURCES = ("key", "metadata", "aws", *TYPED)
-PREFIXES = ("gs://lake/sales/", "gs://lake/finance/", "gs://lake/people/")
-
-
-class TokenUrl(StrictServer):
-    """Where a subject token is asked for, as a CI or a sidecar offers one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body: object = None
-        self.expected = ("/token?audience=pool", "x-asked-by", "credbroker")
-
-    def answer(self, asked: Asked) -> Answer:
-        url, header, value = self.expected
-        assert (asked.method, f"{asked.url.path}?{asked.url.query}") == ("GET", url)
-        assert asked.headers[header] == value
-        assert not asked.body
-        raw = self.body.encode() if isinstance(self.body, str) else self.body
-        return Answer(200, raw)
-
-
-@dataclass
-class World:
-    """Google Cloud as a machine sees it, and what its configuration says."""
-
-    google: GoogleCloud
-    folder: Path
-    clock: ManualClock
-    url: TokenUrl
-    http: Rerouted
-
-    def write(self, text: str) -> None:
-        (self.folder / "token").write_text(text)
-
-    def settings(self, source: str, **more: Any) -> dict[str, Any]:
-        """The ``credentials:`` block for a base identity, which is set up with it."""
-        federated = {"credential_source": "web_identity", "audience": self.google.audience}
-        subject = {"headers": {"X-Asked-By": "credbroker"}, "url": f"{self.url.uri}/token?audience=pool"}
-        blocks: dict[str, dict[str, Any]] = {
-            "key": {"credential_source": "key", "key": {"secret_ref": "gcp-key"}},
-            "metadata": {"credential_source": "metadata"},
-            "aws": {**federated, "subject_token": {"aws": "environment"}},
-            "file": {**federated, "subject_token": {"file": str(self.folder / "token")}},
-            "secret": {**federated, "subject_token": {"secret_ref": "pod-token"}},
-            "url": {**federated, "subject_token": subject},
-            "field": {**federated, "subject_token": {**subject, "field": "id_token"}},
-            "profile": {**federated, "subject_token": {"profile": "other"}},
-        }
-        token = self.google.pod_token()
-        self.write(token + "\n")
-        self.url.body = {"id_token": token} if source == "field" else token
-        return {"mode": "service_account", **blocks[source], **more}
-
-    def config(self, block: dict[str, Any], **more: Any) -> dict[str, Any]:
-        other = {"mode": "static", "secret_ref": "pod-token"}
-        return {
-            "environment": "development",
-            "storage": {
-                "lake": {
-                    "type": "gcs",
-                    "locations": list(PREFIXES),
-                    "access": "read_write",
-                    "credentials": block,
-                    **more,
-                }
-            },
-            "catalogs": {
-                "biglake": {"uri": "https://biglake.googleapis.com/iceberg", "credentials": {**block, "platform": "gcp"}}
-            },
-            "compute": {
-                "bigquery": {"type": "bigquery", "credentials": {**block, "platform": "gcp"}},
-                "other": {"credentials": other},
-            },
-        }
-
-    def broker(self, block: dict[str, Any], *, real_time: bool = False, **more: Any) -> Broker:
-        environment = SystemEnvironment()
-        secrets = Resolver(default_backends(), Context(environment=environment))
-        parts: dict[str, Any] = {} if real_time else {"clock": self.clock}
-        context = Context(http=self.http, environment=environment, secrets=secrets, **parts)
-        return Broker.from_config(self.config(block, **more), context=context)
-
-    def of(self, token: str) -> Issued:
-        return self.google.tokens[token]
 
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    clock = ManualClock(datetime.now(UTC))
-    with ExitStack() as running:
-        google = running.enter_context(GoogleCloud(clock.now))
-        url = running.enter_context(TokenUrl())
-        key_id, secret, token = google.aws_key
-        variables = {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
-        for name, value in {**variables, "GCP_KEY": google.key, "POD_TOKEN": google.pod_token()}.items():
-            monkeypatch.setenv(name, value)
-        yield World(google, tmp_path, clock, url, Rerouted(SystemHttp(), google.origins))
+    with google_world(tmp_path, ManualClock(datetime.now(UTC)), monkeypatch) as made:
+        yield made
 
 
 def _lake(broker: Broker, prefix: str = PREFIXES[0], access: Any = "read") -> Any:
@@ -574,15 +481,15 @@ def test_a_metadata_server_with_nothing_but_its_dying_token_sees_no_storm(world:
         ("key", {"credential_source": "imds"}, "credential_source", "which Google Cloud has not"),
         ("key", {"credential_source": "default_chain"}, "credential_source", "which Google Cloud has not"),
         ("key", {"key": None}, "key", "is missing"),
-        ("key", {"audience": "x"}, "audience", "does not go with credential_source 'key'"),
-        ("key", {"subject_token": {"file": "/x"}}, "subject_token", "does not go with"),
-        ("key", {"client_id": "x"}, "client_id", "does not go with"),
-        ("key", {"role_arn": "x"}, "role_arn", "does not go with"),
-        ("key", {"tenant_id": "x"}, "tenant_id", "does not go with"),
-        ("key", {"source_profile": "other"}, "source_profile", "does not go with"),
-        ("metadata", {"key": {"secret_ref": "gcp-key"}}, "key", "does not go with"),
-        ("metadata", {"audience": "x"}, "audience", "does not go with"),
-        ("file", {"key": {"secret_ref": "gcp-key"}}, "key", "does not go with"),
+        ("key", {"audience": "x"}, "audience", "is not used with credential_source 'key' here: leave it out"),
+        ("key", {"subject_token": {"file": "/x"}}, "subject_token", "is not used with"),
+        ("key", {"client_id": "x"}, "client_id", "is not used with"),
+        ("key", {"role_arn": "x"}, "role_arn", "is not used with"),
+        ("key", {"tenant_id": "x"}, "tenant_id", "is not used with"),
+        ("key", {"source_profile": "other"}, "source_profile", "is not used with"),
+        ("metadata", {"key": {"secret_ref": "gcp-key"}}, "key", "is not used with"),
+        ("metadata", {"audience": "x"}, "audience", "is not used with"),
+        ("file", {"key": {"secret_ref": "gcp-key"}}, "key", "is not used with"),
         ("file", {"audience": None}, "audience", "is missing"),
         ("file", {"audience": "https://iam.googleapis.com/projects/1/x"}, "audience", "is no provider"),
         ("file", {"subject_token": None}, "subject_token", "is missing"),
@@ -649,7 +556,7 @@ def test_secret_manager_is_logged_in_to_without_a_key(world: World, method: str)
 
 def test_a_login_without_its_pool_is_refused_when_it_is_made() -> None:
     login = BackendLogin(method="web_identity", path="/x", audience="my-pool")
-    with pytest.raises(ConfigurationError, match=r"secret_backends\.auth\.audience is no provider"):
+    with pytest.raises(ConfigurationError, match=r"secret_backends: auth\.audience is no provider"):
         SecretManagerBackend(BackendSettings(type="gcp", project="lab", auth=login))
 
 
@@ -690,22 +597,7 @@ def test_no_sdk_is_loaded_that_the_identity_does_not_need(world: World, source: 
 def test_the_sdk_asks_for_a_source_token_with_every_narrowed_one(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Three prefixes: four requests here, six by ``google.auth.downscoped``, which refreshes its source each time."""
     from google.auth import downscoped
-    from google.auth.transport import Request, Response
     from google.oauth2 import service_account
-
-    class Over(Request):
-        def __call__(self, url: str, method: str = "GET", body: Any = None, headers: Any = None, **_: Any) -> Any:
-            from credbroker.context import HttpRequest
-
-            raw = body.encode() if isinstance(body, str) else body
-            got = world.http.send(HttpRequest(method, url, dict(headers or {}), raw), timeout=10)
-
-            class Got(Response):
-                status = property(lambda _: got.status)  # type: ignore[assignment]
-                headers = property(lambda _: got.headers)  # type: ignore[assignment]
-                data = property(lambda _: got.body)  # type: ignore[assignment]
-
-            return Got()
 
     with world.broker(world.settings("key"), real_time=True) as broker:
         plans = [_lake(broker, prefix).explain().policy for prefix in PREFIXES]
@@ -723,7 +615,7 @@ def test_the_sdk_asks_for_a_source_token_with_every_narrowed_one(world: World, c
             )
             for rule in plan["accessBoundary"]["accessBoundaryRules"]
         ]
-        downscoped.Credentials(source, downscoped.CredentialAccessBoundary(rules)).refresh(Over())
+        downscoped.Credentials(source, downscoped.CredentialAccessBoundary(rules)).refresh(over(world.http))
     theirs = len(world.google.calls)
     assert world.google.boundaries[:3] == world.google.boundaries[3:] == plans
     assert (ours, theirs) == (4, 6)

@@ -7,19 +7,20 @@ takes a cluster's own is played by ``FederatedIssuer``.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from tests.servers.cluster import SUBJECT, Cluster, Kubelet, ProjectedVolume, projected_token, signing_key
 from tests.servers.federated import AUDIENCE, FederatedSeaweedFS
 from tests.servers.federation import CLIENT, BearerCatalog, FederatedIssuer, jti_of
+from tests.servers.jobs import Job, until
 from tests.servers.oidc.clients import EXCHANGE, JWT_BEARER, SCOPES
+from tests.servers.pods import bearing, federated
 from tests.servers.store import entered, owned, platform
 
 from credbroker import Broker
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 ANALYST = SCOPES[0]
 SHORT = timedelta(seconds=4)
-PATIENCE = 30.0
 
 
 @pytest.fixture
@@ -56,40 +56,6 @@ def trusting(oidc: OidcProvider, cluster: Cluster) -> OidcProvider:
     return oidc
 
 
-class Job(threading.Thread):
-    """Does the same again and again, as a pipeline does, and keeps what went wrong."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        super().__init__(daemon=True)
-        self.done = 0
-        self.failures: list[BaseException] = []
-        self._work = work
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        while not self._over.wait(0.01):
-            try:
-                self._work()
-            except BaseException as failure:
-                self.failures.append(failure)
-            self.done += 1
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join(PATIENCE)
-
-
-def until(met: Callable[[], bool]) -> None:
-    poll, started = threading.Event(), datetime.now(UTC)
-    while not met():
-        assert datetime.now(UTC) - started < timedelta(seconds=PATIENCE), "it did not come to that"
-        poll.wait(0.02)
-
-
 def alive(broker: Broker, name: str = "c") -> Callable[[], AccessToken]:
     source = broker.catalog(name)
 
@@ -109,27 +75,6 @@ def answered(oidc: OidcProvider) -> list[Received]:
 
 def opened(oidc: OidcProvider, mount: Path, **block: Any) -> Broker:
     return Broker.from_config(oidc.platform(mount, c=block))
-
-
-def federated(issuer: FederatedIssuer, volume: ProjectedVolume, **more: Any) -> dict[str, Any]:
-    block = {
-        "mode": "oauth2",
-        "token_url": issuer.token_url,
-        "token_endpoint_auth_method": "private_key_jwt",
-        "client_assertion": {"file": str(volume.file)},
-        "scope": "lake",
-    } | more
-    return {"environment": "development", "catalogs": {"c": {"uri": issuer.uri, "credentials": block}}}
-
-
-def bearing(catalog: BearerCatalog, volume: ProjectedVolume, **more: Any) -> dict[str, Any]:
-    block = {
-        "mode": "service_account",
-        "platform": "kubernetes",
-        "subject_token": {"file": str(volume.file)},
-        "audience": "lakekeeper",
-    } | more
-    return {"environment": "development", "catalogs": {"lake": {"uri": catalog.uri, "credentials": block}}}
 
 
 # -- who the client is: RFC 7523 section 2.2 --------------------------------------------------------------------------------

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import pairwise
 from typing import Any
 
-import boto3
 import pyarrow as pa
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from pyiceberg.catalog import load_catalog as stock_load_catalog
 from pyiceberg.exceptions import NoSuchTableError
 from tests.servers.aws import REGION, Aws
+from tests.servers.signed_catalogs import glue_platform, make_glue_role, open_tables, rest_platform
 from tests.servers.signed_proxy import Signed, SignedProxy
 
 from credbroker import Broker, S3Credentials
@@ -26,59 +24,6 @@ from credbroker.integrations.pyiceberg import load_catalog
 from credbroker.system.clock import SystemClock
 
 ROWS = pa.table({"id": range(100)})
-GLUE_ROLE = "arn:aws:iam::123456789012:role/Catalogs"
-
-
-def open_tables(store: SeaweedFS) -> None:
-    """Let sessions into the table bucket. SeaweedFS asks its resource policy alone for that, and no role's."""
-    tables = boto3.client(
-        "s3tables",
-        endpoint_url=store.s3_endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=store.access_key,
-        aws_secret_access_key=store.secret_key,
-        config=Config(proxies={}, retries={"total_max_attempts": 1}),
-    )
-    with closing(tables):
-        (bucket,) = tables.list_table_buckets()["tableBuckets"]
-        arn = bucket["arn"]
-        allowed = {"Effect": "Allow", "Principal": "*", "Action": "s3tables:*", "Resource": [arn, f"{arn}/*"]}
-        tables.put_table_bucket_policy(
-            tableBucketARN=arn, resourcePolicy=json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-        )
-
-
-def role_of(store: SeaweedFS) -> dict[str, Any]:
-    return {
-        "mode": "iam_role",
-        "role_arn": store.role_arn,
-        "sts_endpoint": store.sts_endpoint,
-        "credential_source": "environment",
-    }
-
-
-def rest_platform(store: SeaweedFS, uri: str, **catalog: Any) -> dict[str, Any]:
-    signed = {
-        "uri": uri,
-        "warehouse": store.warehouse,
-        "storage": "warehouse",
-        "credentials": role_of(store),
-        "properties": {"rest.sigv4-enabled": True, "rest.signing-region": "us-east-1", "rest.signing-name": "s3tables"},
-        **catalog,
-    }
-    files = {
-        "endpoint": store.s3_endpoint,
-        "region": "us-east-1",
-        "locations": [f"{store.warehouse}/signed/"],
-        "access": "read_write",
-        "credentials": role_of(store),
-    }
-    return {
-        "version": 1,
-        "environment": "test",
-        "catalogs": {"stored": {**signed, "access_delegation": "none"}, "vended": {**signed, "storage": "warehouse"}},
-        "storage": {"warehouse": files},
-    }
 
 
 @pytest.fixture
@@ -162,52 +107,10 @@ def test_keys_that_sts_did_not_give_are_refused_and_the_refusal_is_the_callers(
 @pytest.fixture
 def glue(moto_aws: Aws, seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[SignedProxy]:
     """Glue as moto plays it, and a role that may use it; files are SeaweedFS'."""
-    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-    may = {"Effect": "Allow", "Action": "glue:*", "Resource": "*"}
-    with moto_aws.client("iam") as iam:
-        names = [role["RoleName"] for role in iam.list_roles()["Roles"]]
-        if "Catalogs" not in names:
-            iam.create_role(
-                RoleName="Catalogs",
-                AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-            )
-            iam.put_role_policy(
-                RoleName="Catalogs",
-                PolicyName="glue",
-                PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [may]}),
-            )
+    make_glue_role(moto_aws)
     monkeypatch.setenv("LAKE_KEYS", f"{seaweed.access_key}:{seaweed.secret_key}")
     with SignedProxy(f"http://127.0.0.1:{moto_aws.port}") as proxy:
         yield proxy
-
-
-def glue_platform(aws: Aws, glue: SignedProxy, seaweed: SeaweedFS, **catalog: Any) -> dict[str, Any]:
-    role = {"mode": "iam_role", "role_arn": GLUE_ROLE, "sts_endpoint": aws.uri, "credential_source": "environment"}
-    return {
-        "version": 1,
-        "environment": "test",
-        "catalogs": {
-            "glue": {
-                "type": "glue",
-                "region": REGION,
-                "uri": glue.uri,
-                "warehouse": "s3://lake/glue",
-                "storage": "lake",
-                "credentials": role,
-                **catalog,
-            }
-        },
-        "storage": {
-            "lake": {
-                "endpoint": seaweed.s3_endpoint,
-                "region": "us-east-1",
-                "locations": ["s3://lake/glue/"],
-                "access": "read_write",
-                "allow_unscoped": True,
-                "credentials": {"mode": "static", "secret_ref": "lake-keys"},
-            }
-        },
-    }
 
 
 def operations(asked: list[Signed]) -> list[str]:

@@ -58,7 +58,15 @@ GCP_KEY = json.dumps(
         "token_uri": "https://oauth2.googleapis.com/token",
     }
 )
-TEXTS = {"jwt": JWT, "gcp": GCP_KEY, "secret": SECRET, "pem": PEM, "certificate": CERTIFICATE}
+TEXTS = {
+    "jwt": JWT,
+    "gcp": GCP_KEY,
+    "secret": SECRET,
+    "pem": PEM,
+    "certificate": CERTIFICATE,
+    "bearer": f"Bearer {SECRET}",
+    "lines": f"{SECRET}\r\nHost: {TOKEN}",
+}
 AUDIENCE = "//iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/pool-a/providers/kube-a"
 ROLE = {"mode": "iam_role", "role_arn": "arn:aws:iam::123456789012:role/Pipe", "sts_endpoint": "https://sts.example"}
 ENTRA = {"mode": "service_account", "tenant_id": "8d3a6c1e-2f6b-4c55-9f0e-5d1f0a7b9c42", "client_id": "app"}
@@ -83,6 +91,28 @@ STORES: dict[str, dict[str, Any]] = {
             **SUBJECT,
         },
     },
+    "gcp url": {
+        **GS,
+        "credentials": {
+            **GCP,
+            "credential_source": "web_identity",
+            "audience": AUDIENCE,
+            "subject_token": {
+                "url": "https://ci.example/token?audience=pool",
+                "headers": {"Authorization": {"secret_ref": "bearer"}},
+                "field": "access_token",
+            },
+        },
+    },
+    "gcp url broken": {
+        **GS,
+        "credentials": {
+            **GCP,
+            "credential_source": "web_identity",
+            "audience": AUDIENCE,
+            "subject_token": {"url": "https://ci.example/token", "headers": {"Authorization": {"secret_ref": "lines"}}},
+        },
+    },
     "gcp metadata": {**GS, "credentials": {**GCP, "credential_source": "metadata"}},
     "entra secret": {
         **ABFSS,
@@ -102,15 +132,38 @@ STORES: dict[str, dict[str, Any]] = {
         "credentials": {**ENTRA, "credential_source": "web_identity", **SUBJECT},
     },
     "managed identity": {**ABFSS, "credentials": {"mode": "service_account", "credential_source": "managed_identity"}},
+    "managed identity of a kept name": {
+        **ABFSS,
+        "credentials": {
+            "mode": "service_account",
+            "credential_source": "managed_identity",
+            "client_id": {"secret_ref": "secret"},
+        },
+    },
+    "entra secret of a kept name": {
+        **ABFSS,
+        "credentials": {
+            **ENTRA,
+            "credential_source": "client_secret",
+            "client_id": {"secret_ref": "jwt"},
+            "client_secret": {"secret_ref": "secret"},
+        },
+    },
 }
 CATALOGS: dict[str, dict[str, Any]] = {
-    "pod": {"mode": "service_account", "platform": "kubernetes", "subject_token": {"file": "/token"}},
+    "pod": {"mode": "service_account", "platform": "kubernetes", "subject_token": {"file": "/token"}, "audience": "a"},
     "assertion": {
         "mode": "oauth2",
         "token_url": "https://issuer.example/token",
         "client_id": "svc",
         "token_endpoint_auth_method": "private_key_jwt",
         "client_assertion": {"secret_ref": "jwt"},
+    },
+    "kept name": {
+        "mode": "oauth2",
+        "token_url": "https://issuer.example/token",
+        "client_id": {"secret_ref": "secret"},
+        "client_secret": {"secret_ref": "jwt"},
     },
     "grant": {
         "mode": "oauth2",

@@ -179,7 +179,9 @@ def _subject_token(config: SubjectTokenConfig | None, tree: Node, path: Path) ->
         secret=_placed(config.secret_ref, tree, (*path, "secret_ref")),
         profile=_other(config.profile, tree, path),
         url=config.url or None,
-        headers=dict(sorted((config.headers or {}).items())),
+        headers={
+            name: _placed(value, tree, (*path, "headers", name)) for name, value in sorted((config.headers or {}).items())
+        },
         field=config.field or None,
         aws=config.aws or None,
     )

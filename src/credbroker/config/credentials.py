@@ -11,6 +11,7 @@ from credbroker.config.values import (
     Lifetime,
     NamedReference,
     Property,
+    PropertyOrReference,
     Reference,
     Text,
     TextOrReference,
@@ -46,7 +47,7 @@ class SubjectTokenConfig(BaseModel):
     secret_ref: NamedReference | None = None
     profile: Text | None = None
     url: Text | None = None
-    headers: dict[str, Property] | None = None
+    headers: dict[str, PropertyOrReference] | None = None
     field: Text | None = None
     aws: Text | None = None
 

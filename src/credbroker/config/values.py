@@ -106,6 +106,10 @@ def _property(value: object) -> str:
     return _text(value)
 
 
+def _property_or_reference(value: object) -> str | SecretReference:
+    return _reference(value) if isinstance(value, Mapping | SecretReference) else _property(value)
+
+
 def _names(value: object) -> tuple[str, ...]:
     return tuple(_text(item) for item in value) if isinstance(value, list | tuple) else (_text(value),)
 
@@ -155,6 +159,7 @@ Host = Annotated[str, PlainValidator(_host)]
 Proxy = Annotated[str, PlainValidator(_proxy)]
 AbsolutePath = Annotated[str, PlainValidator(_absolute_path)]
 Property = Annotated[str, PlainValidator(_property)]
+PropertyOrReference = Annotated[str | SecretReference, PlainValidator(_property_or_reference)]
 Version = Annotated[str, PlainValidator(_version)]
 Timeout = Annotated[timedelta, PlainValidator(duration(timedelta(milliseconds=100), timedelta(minutes=5)))]
 Lifetime = Annotated[timedelta, PlainValidator(duration(timedelta(seconds=1), timedelta(days=7)))]

@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 from credbroker.context import HttpRequest, HttpResponse
 from credbroker.errors import CredbrokerError, IssueDenied, IssuerUnavailable, MalformedResponse
-from credbroker.wire.expiry import retry_after
+from credbroker.wire.expiry import is_transient, retry_after
 from credbroker.wire.token import is_json_object, parse_error, parse_token_response
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def granted(
 def _refused(response: HttpResponse, host: str, remedies: Mapping[str, str], otherwise: str) -> CredbrokerError:
     code = parse_error(response.body)
     text = f"the token endpoint at {host} answered HTTP {response.status}" + (f" {code}" if code else "")
-    if response.status in (408, 425, 429) or response.status >= 500 or code in _BUSY:
+    if is_transient(response.status) or code in _BUSY:
         pause = retry_after(response.headers.get("retry-after"), response.received)
         return IssuerUnavailable(f"{text}: it is asked again later", retry_after=pause)
     if code is None and not is_json_object(response.body):

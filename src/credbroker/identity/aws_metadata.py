@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,7 +30,7 @@ from credbroker.errors import (
 )
 from credbroker.hosts import is_loopback, url_fault
 from credbroker.identity.aws import Keys
-from credbroker.wire.expiry import corrected, retry_after
+from credbroker.wire.expiry import corrected, in_utc, is_transient, retry_after
 from credbroker.wire.visible import VISIBLE
 
 LEAST_LIFE = timedelta(seconds=15)
@@ -40,13 +40,13 @@ _RELATIVE, _FULL = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CRED
 _TOKEN, _TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
 _ECS = "http://169.254.170.2"
 # Of ECS and EKS. An instance's own service is none of them: without its token it would be asked by version 1.
-_AGENTS = frozenset({"169.254.170.2", "169.254.170.23", "fd00:ec2::23"})
+_EKS = frozenset({"169.254.170.23", "fd00:ec2::23"})
+_AGENTS = _EKS | {"169.254.170.2"}
 _IMDS = "http://169.254.169.254/latest"
 # Of a token that is used twice and thrown away. IMDS takes 1 to 21600.
 _IMDS_TOKEN_SECONDS = "60"  # noqa: S105 - a number of seconds
 _NO_IMDS_V2 = (403, 404, 405)
 _ROLE_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
-_TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
 # IAM user guide, "Troubleshoot IAM and Amazon EC2": what stands in "Code" where there are no keys.
 _UNAUTHORIZED = "AssumeRoleUnauthorizedAccess"
 
@@ -119,6 +119,13 @@ def _of_agent(source: str, uri: str, context: Context) -> Keys | CredbrokerError
         return _wrong(source, f"finds an {_FULL} that {fault}", context)
     parts = urlsplit(uri)
     local = is_loopback(parts.hostname or "") or parts.hostname in _AGENTS
+    if source == "pod_identity" and not (is_loopback(parts.hostname or "") or parts.hostname in _EKS):
+        # EKS sets no other. Whoever can set the variable would have the pod's token sent where it says, by https too.
+        text = (
+            f"finds an {_FULL} that is neither loopback nor the address of EKS (169.254.170.23, fd00:ec2::23): nothing was "
+            "sent to it; let EKS set it, or use credential_source: container"
+        )
+        return _wrong(source, text, context)
     if parts.scheme == "http" and not local:
         text = (
             f"finds an {_FULL} by http to another machine: it must be https, loopback, or the address of ECS "
@@ -170,7 +177,7 @@ def _sent(source: str, request: HttpRequest, context: Context) -> HttpResponse |
         return error.saying(f"credential_source: {source} had no answer ({error.message}): {hint}")
     except CredbrokerError as error:
         return error.saying(f"credential_source: {source}: {error.message}")
-    if response.status == _TOO_MANY_REQUESTS or response.status >= _SERVER_ERROR:
+    if is_transient(response.status):
         return IssuerUnavailable(
             f"credential_source: {source} was answered with HTTP {response.status} by its metadata service: it is asked "
             "again later",
@@ -255,9 +262,8 @@ def _instant(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        instant = datetime.fromisoformat(value)
-        return instant.astimezone(UTC) if instant.tzinfo is not None else None
-    except (ValueError, OverflowError):
+        return in_utc(datetime.fromisoformat(value))
+    except ValueError:
         return None
 
 

@@ -18,13 +18,12 @@ from credbroker.errors import (
 )
 from credbroker.hosts import url_fault
 from credbroker.identity.aws import REGION, base_keys, regional_endpoint, remedy_for, source_fault
-from credbroker.wire.expiry import retry_after
+from credbroker.wire.expiry import is_transient, retry_after
 
 if TYPE_CHECKING:
     from credbroker.identity.aws_api import Service
 
 _TITLES = {"secretsmanager": "Secrets Manager", "ssm": "Parameter Store", "kms": "KMS", "dynamodb": "DynamoDB"}
-_TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ class AwsService:
     def _read(
         self, operation: str, response: HttpResponse, refusals: Collection[str]
     ) -> Mapping[str, Any] | Refused | CredbrokerError:
-        if response.status == _TOO_MANY_REQUESTS or response.status >= _SERVER_ERROR:
+        if is_transient(response.status):
             return self._unavailable(f"answered HTTP {response.status}", response)
         answer = self._api.parsed(self._service, operation, response)
         if response.status == 200:

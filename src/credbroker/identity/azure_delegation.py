@@ -18,7 +18,7 @@ from credbroker.errors import (
     IssuerUnavailable,
     MalformedResponse,
 )
-from credbroker.wire.expiry import retry_after
+from credbroker.wire.expiry import corrected, is_transient, retry_after
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -27,9 +27,11 @@ LONGEST = timedelta(days=7)
 """No key lives longer, from its start on."""
 _VERSION = "2020-12-06"
 # The answer is one flat element. Read by its very form, it has no place for a document type, an entity or a namespace.
+# It is stripped before: two runs of blanks next to each other take time by the square of their length.
 _DOCUMENT = re.compile(
-    r"\s*(?:<\?xml[^<>]*\?>)?\s*<UserDelegationKey>((?:\s*<([A-Za-z]+)>[^<>&]*</\2>)*)\s*</UserDelegationKey>\s*"
+    r"(?:<\?xml[^<>]*\?>\s*)?<UserDelegationKey>((?:\s*<([A-Za-z]+)>[^<>&]*</\2>)*)\s*</UserDelegationKey>"
 )
+_LONGEST_DOCUMENT = 8 * 1024  # bytes; a key is less than one thousand
 _FIELD = re.compile(r"<([A-Za-z]+)>([^<>&]*)</\1>")
 _CODE = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
@@ -60,12 +62,22 @@ def key_request(host: str, token: SecretStr, start: datetime, expiry: datetime) 
     return HttpRequest("POST", f"https://{host}/?restype=service&comp=userdelegationkey", headers, body)
 
 
+def account_lead(response: HttpResponse) -> timedelta:
+    """By how much the account's clock leads ours, in whole seconds; below zero where it is behind.
+
+    As ``corrected`` tells it from ``Date``, rounded up: what ends there, ends here no sooner than is told.
+    """
+    now = response.received
+    behind = corrected(now, response.headers.get("date"), response.sent, now) - now
+    return -timedelta(seconds=behind // timedelta(seconds=1))
+
+
 def delegation_key(
     response: HttpResponse, host: str, *, start: datetime, expiry: datetime, reserve: timedelta = timedelta()
 ) -> DelegationKey:
     """The key in the answer of ``host`` to a request for ``start`` until ``expiry``.
 
-    Its ``expires_at`` is ``reserve`` before its end: until then, it can sign a SAS of that life.
+    Its ``expires_at`` is ``reserve`` before its end, by our clock: until then, it can sign a SAS of that life.
 
     Raises ``IssueDenied`` (``grant_denied`` where the identity's right was judged), ``IssuerUnavailable``,
     ``MalformedResponse``.
@@ -88,6 +100,7 @@ def _read(
         return malformed
     from pydantic import SecretStr
 
+    lead = account_lead(response)
     try:
         begins, ends = datetime.fromisoformat(fields["SignedStart"]), datetime.fromisoformat(fields["SignedExpiry"])
         key = DelegationKey(
@@ -98,11 +111,12 @@ def _read(
             service=fields["SignedService"],
             version=fields["SignedVersion"],
             value=SecretStr(fields["Value"]),
-            expires_at=ends - reserve,
+            expires_at=ends - lead - reserve,
+            lead=lead,
         )
     except MalformedResponse as error:
         return error.fresh()
-    except ValueError:
+    except (ValueError, OverflowError):  # the years 1 and 9999
         return malformed
     if ends > expiry or begins < start:
         return MalformedResponse(f"{host} answered with a user delegation key for longer than was asked: it is not used")
@@ -110,8 +124,10 @@ def _read(
 
 
 def _fields(body: bytes) -> dict[str, str] | None:
+    if len(body) > _LONGEST_DOCUMENT:
+        return None
     try:
-        document = _DOCUMENT.fullmatch(body.decode("utf-8-sig"))
+        document = _DOCUMENT.fullmatch(body.decode("utf-8-sig").strip())
     except UnicodeDecodeError:
         return None
     if document is None:
@@ -131,7 +147,7 @@ def _refused(response: HttpResponse, host: str) -> CredbrokerError:
     text = f"{host} answered the request for a user delegation key with HTTP {response.status}" + (
         f" {code}" if code else ""
     )
-    if response.status in (408, 425, 429) or response.status >= 500:
+    if is_transient(response.status):
         pause = retry_after(response.headers.get("retry-after"), response.received)
         return IssuerUnavailable(f"{text}: it is asked again later", retry_after=pause)
     if response.status in (401, 403):

@@ -25,7 +25,7 @@ from credbroker.errors import (
     MalformedResponse,
 )
 from credbroker.hosts import is_link_local, is_loopback, url_fault
-from credbroker.wire.expiry import corrected, retry_after
+from credbroker.wire.expiry import corrected, is_transient, retry_after
 from credbroker.wire.token import json_object
 from credbroker.wire.visible import VISIBLE
 
@@ -36,7 +36,7 @@ IMDS = "http://169.254.169.254/metadata/identity/oauth2/token"
 _ENDPOINT, _HEADER = "IDENTITY_ENDPOINT", "IDENTITY_HEADER"
 _EPOCH = re.compile(r"[0-9]{1,10}")
 # 404 and 410 while the service is being updated (the page on IMDS, "Error handling").
-_LATER = (404, 408, 410, 425, 429)
+_UPDATING = (404, 410)
 
 
 def managed_identity_token(context: Context, *, scope: str, client_id: str | None = None) -> tuple[SecretStr, float]:
@@ -85,7 +85,7 @@ def _request(asked: dict[str, str], context: Context) -> tuple[HttpRequest, str]
 def _read(response: HttpResponse, name: str, client_id: str | None) -> tuple[SecretStr, float] | CredbrokerError:
     # An error is returned: raised here, its traceback would keep the answer in this frame's variables.
     status, answer = response.status, json_object(response.body)
-    if status in _LATER or status >= 500:
+    if status in _UPDATING or is_transient(status):
         pause = retry_after(response.headers.get("retry-after"), response.received)
         return IssuerUnavailable(f"{name} answered HTTP {status}: it is asked again later", retry_after=pause)
     if answer is None:
@@ -93,9 +93,8 @@ def _read(response: HttpResponse, name: str, client_id: str | None) -> tuple[Sec
     if status == 400 and answer.get("error") == "invalid_resource":
         return IssueDenied(f"{name} answered HTTP 400 invalid_resource: look at the scope, it is no resource of this tenant")
     if status == 400:
-        which = (
-            f"the identity of client_id {client_id!r}" if client_id else "a system-assigned identity, or name a client_id"
-        )
+        # client_id itself is not shown: it may have come from a secret backend.
+        which = "the identity that client_id names" if client_id else "a system-assigned identity, or name a client_id"
         return CredentialUnavailable(f"{name} answered HTTP 400: no such identity is assigned here: assign {which}")
     if status != 200:
         return IssueDenied(f"{name} answered HTTP {status}: it gives this process no token; look at what may ask it here")

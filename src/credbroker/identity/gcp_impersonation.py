@@ -21,7 +21,7 @@ from credbroker.errors import (
     IssuerUnavailable,
     MalformedResponse,
 )
-from credbroker.wire.expiry import corrected, retry_after
+from credbroker.wire.expiry import corrected, is_transient, retry_after
 from credbroker.wire.token import json_object
 from credbroker.wire.visible import VISIBLE
 
@@ -113,7 +113,7 @@ def _refused(response: HttpResponse, wanted: Impersonation) -> CredbrokerError:
     error = (json_object(response.body) or {}).get("error")
     code, status = response.status, error.get("status") if isinstance(error, dict) else None
     text = f"{_PLACE} answered HTTP {code} for {wanted.account}"
-    if code in (408, 425, 429) or code >= 500:
+    if is_transient(code):
         pause = retry_after(response.headers.get("retry-after"), response.received)
         return IssuerUnavailable(f"{text}: it is asked again later", retry_after=pause)
     if code == 403 and status == "PERMISSION_DENIED" and isinstance(error, dict) and not _disabled(error):

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from credbroker.context import Context, HttpRequest, HttpResponse
 from credbroker.errors import CredbrokerError, CredentialUnavailable, IssueDenied, IssuerUnavailable, MalformedResponse
 from credbroker.identity._token_endpoint import granted
-from credbroker.wire.expiry import retry_after
+from credbroker.wire.expiry import is_transient, retry_after
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -57,7 +57,7 @@ def _refusal(response: HttpResponse) -> CredbrokerError | None:
     if status == 200:
         return None
     text = f"credential_source: metadata: {_SERVER} answered HTTP {status}"
-    if status in (408, 425, 429) or status >= 500:
+    if is_transient(status):
         pause = retry_after(response.headers.get("retry-after"), response.received)
         return IssuerUnavailable(
             f"{text}: it is asked again later; if this stays, look at whether the account is disabled (on GKE: whether the "

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from credbroker.context import Context, HttpResponse
+from credbroker.context import Context, HttpRequest, HttpResponse
 from credbroker.errors import IssueDenied
 from credbroker.identity._token_endpoint import form, granted
 from credbroker.wire.token import ACCESS_TOKEN_TYPE, JWT_TYPE, parse_error
@@ -37,15 +37,7 @@ _UNMAPPED = "unauthorized_client"  # "The given credential is rejected by the at
 
 def ask(subject: SecretStr, kind: str, context: Context, *, audience: str, scope: str) -> HttpResponse:
     """Exchange ``subject`` for an access token of the workload identity pool's provider ``audience``. One request."""
-    fields = {
-        "grant_type": _GRANT,
-        "audience": audience,
-        "scope": scope,
-        "requested_token_type": ACCESS_TOKEN_TYPE,
-        "subject_token": subject.get_secret_value(),
-        "subject_token_type": kind,
-    }
-    return context.send(form(TOKEN_URL, fields))
+    return context.send(_exchange(subject, kind, {"audience": audience, "scope": scope}))
 
 
 def ask_narrower(source: SecretStr, boundary: Mapping[str, object], context: Context) -> HttpResponse:
@@ -54,14 +46,20 @@ def ask_narrower(source: SecretStr, boundary: Mapping[str, object], context: Con
     https://cloud.google.com/iam/docs/downscoping-short-lived-credentials: ``options`` is the boundary as JSON. There it is
     encoded once, as every field of a form; google-auth encodes it twice.
     """
+    options = json.dumps(boundary, separators=(",", ":"))
+    return context.send(_exchange(source, ACCESS_TOKEN_TYPE, {"options": options}))
+
+
+def _exchange(subject: SecretStr, kind: str, more: Mapping[str, str]) -> HttpRequest:
+    # A function of its own: a frame that sends would keep the token in its variables when sending fails.
     fields = {
         "grant_type": _GRANT,
         "requested_token_type": ACCESS_TOKEN_TYPE,
-        "subject_token": source.get_secret_value(),
-        "subject_token_type": ACCESS_TOKEN_TYPE,
-        "options": json.dumps(boundary, separators=(",", ":")),
+        "subject_token": subject.get_secret_value(),
+        "subject_token_type": kind,
+        **more,
     }
-    return context.send(form(TOKEN_URL, fields))
+    return form(TOKEN_URL, fields)
 
 
 def refuses_subject(response: HttpResponse) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,8 +16,8 @@ from credbroker.errors import (
     IssuerUnavailable,
     MalformedResponse,
 )
-from credbroker.hosts import is_metadata_service, url_fault
-from credbroker.wire.expiry import retry_after
+from credbroker.hosts import is_link_local, is_metadata_service, url_fault
+from credbroker.wire.expiry import is_transient, retry_after
 from credbroker.wire.jwt import unverified_claims
 from credbroker.wire.token import json_object
 from credbroker.wire.visible import VISIBLE
@@ -24,11 +26,41 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from credbroker.profile import SubjectToken
+    from credbroker.secrets.reference import SecretReference
+
+_AZURE = ("169.254.169.254", "/metadata/identity/oauth2/token")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # RFC 9110 section 5.1
+_VALUE = re.compile(r"[!-~](?:[ -~]{0,16382}[!-~])?")  # section 5.5: no line end, which would begin another header
+# Who is asked, and where the request ends, is the transport's to say.
+_TRANSPORTS = frozenset(
+    {"host", "connection", "content-length", "expect", "keep-alive", "proxy-authorization", "proxy-connection"}
+    | {"te", "trailer", "transfer-encoding", "upgrade"}
+)
 
 
 def subject_url_fault(url: str) -> str | None:
     """What keeps a token from being asked for at ``url``; None: nothing does. Plain http stays on this machine."""
-    return url_fault(url, query=True, plain=is_metadata_service(_host(url)))
+    host = _host(url)
+    fault = url_fault(url, query=True, plain=is_metadata_service(host))
+    if fault is None and (is_metadata_service(host) or is_link_local(host)) and (host, urlsplit(url).path) != _AZURE:
+        # IMDS version 1 answers a bare GET with a role's secret key, which would be sent to Google as the token.
+        return (
+            f"is a metadata service's, of which only a machine's token of Azure is taken: use http://{''.join(_AZURE)}, or, "
+            "on AWS, subject_token.aws"
+        )
+    return fault
+
+
+def headers_fault(names: Collection[str]) -> str | None:
+    """What is wrong with the ``names`` of the headers to ask with, as a text that follows their field's name."""
+    for name in names:
+        if not _NAME.fullmatch(name):
+            return "has a name that is none of a header (not shown): letters, digits and '-'"
+        if name.lower() in _TRANSPORTS:
+            return f"has {name!r}, which is not the profile's to say: leave it out"
+    if len({name.lower() for name in names}) < len(names):
+        return "has one name twice, in upper and lower case: leave one of them out"
+    return None
 
 
 def of_file(path: str, context: Context) -> SecretStr:
@@ -46,11 +78,15 @@ def of_url(stated: SubjectToken, context: Context) -> SecretStr:
     """The token that ``stated.url`` answers a GET with: the member ``stated.field`` of its JSON, else the whole text.
 
     Raises ``CredentialUnavailable`` where there is no such thing there, ``IssueDenied``, ``IssuerUnavailable``,
-    ``MalformedResponse``.
+    ``MalformedResponse``; for a secret among ``stated.headers`` what resolving it raises, and ``ConfigurationError`` where
+    it is no header's value.
     """
     url = stated.url or ""
     host = _host(url)
-    response = context.send(HttpRequest("GET", url, stated.headers, link_local=is_metadata_service(host)))
+    request = _request(url, stated.headers, _resolved(stated.headers, context))
+    if isinstance(request, CredbrokerError):
+        raise request
+    response = context.send(request)
     token = _answered(response, stated, f"the URL of credentials.subject_token at {host}")
     if isinstance(token, CredbrokerError):
         raise token
@@ -70,6 +106,27 @@ def _read(path: str, context: Context) -> SecretStr | CredbrokerError:
     if not VISIBLE.fullmatch(text) or unverified_claims(text) is None:
         return ConfigurationError(f"{place} holds no whole JWT, and nothing was sent: look at what writes it")
     return SecretStr(text)
+
+
+def _resolved(headers: Mapping[str, str | SecretReference], context: Context) -> dict[str, SecretStr]:
+    """The values that are secrets, wrapped until all are there: an error of the next one keeps this frame's variables."""
+    return {name: context.secrets.resolve(value) for name, value in headers.items() if not isinstance(value, str)}
+
+
+def _request(
+    url: str, headers: Mapping[str, str | SecretReference], secrets: Mapping[str, SecretStr]
+) -> HttpRequest | ConfigurationError:
+    # An error is returned: raised here, its traceback would keep the values in this frame's variables.
+    values: dict[str, str] = {}
+    for name, stated in headers.items():
+        value = stated if isinstance(stated, str) else secrets[name].get_secret_value()
+        if not isinstance(stated, str) and not _VALUE.fullmatch(value):
+            return ConfigurationError(
+                f"the secret {str(stated)!r} of credentials.subject_token.headers is no header's value, and nothing was "
+                "sent: it must be visible ASCII on one line, without blanks around it"
+            )
+        values[name] = value
+    return HttpRequest("GET", url, values, link_local=is_metadata_service(_host(url)))
 
 
 def _answered(response: HttpResponse, stated: SubjectToken, place: str) -> SecretStr | CredbrokerError:
@@ -93,7 +150,7 @@ def _answered(response: HttpResponse, stated: SubjectToken, place: str) -> Secre
 
 def _refusal(response: HttpResponse, place: str) -> CredbrokerError:
     status, text = response.status, f"{place} answered HTTP {response.status}"
-    if status in (408, 425, 429) or status >= 500:
+    if is_transient(status):
         pause = retry_after(response.headers.get("retry-after"), response.received)
         return IssuerUnavailable(f"{text}: it is asked again later", retry_after=pause)
     if status == 404:

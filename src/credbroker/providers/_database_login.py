@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from credbroker.credentials import DatabaseCredentials
@@ -19,7 +19,7 @@ from credbroker.identity.aws import REGION, regional_endpoint
 from credbroker.profile import ComputeProfile
 from credbroker.providers.requirements import misconfigured
 from credbroker.vending.aws_catalogs import allowing
-from credbroker.wire.expiry import corrected, retry_after
+from credbroker.wire.expiry import corrected, in_utc, is_transient, retry_after
 from credbroker.wire.visible import VISIBLE
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class RedshiftLogin:
             response = context.send(request)
         except CredbrokerError as error:
             return error.fresh()
-        if response.status == 429 or response.status >= 500:
+        if is_transient(response.status):
             return self._unavailable(f"answered HTTP {response.status}", response)
         answer = parsed(self.service, self.operation, response)
         if response.status != 200:
@@ -140,17 +140,21 @@ class RedshiftLogin:
         from pydantic import SecretStr
 
         plain = {name.lower(): value for name, value in answer.items()}
-        user, password, ends = plain.get("dbuser"), plain.get("dbpassword"), plain.get("expiration")
+        user, password, ends = plain.get("dbuser"), plain.get("dbpassword"), in_utc(plain.get("expiration"))
         if not (
             isinstance(user, str)
             and VISIBLE.fullmatch(user)
             and isinstance(password, str)
             and VISIBLE.fullmatch(password)
-            and isinstance(ends, datetime)
-            and ends.tzinfo is not None
+            and ends is not None
         ):
             return MalformedResponse(f"{self._called} answered {self.operation} without a user, a password and their expiry")
-        ends = corrected(ends.astimezone(UTC), response.headers.get("date"), response.sent, response.received)
+        # API reference, GetClusterCredentials, DbUser: prefixed where AutoCreate is false, as it always is here.
+        if self.user is not None and user not in (self.user, f"IAM:{self.user}"):
+            return MalformedResponse(
+                f"{self._called} answered {self.operation} with the login of another user than was asked"
+            )
+        ends = corrected(ends, response.headers.get("date"), response.sent, response.received)
         return DatabaseCredentials(user, SecretStr(password), expires_at=ends)
 
     def _refusal(self, answer: Mapping[str, Any], response: HttpResponse) -> CredbrokerError:

@@ -12,7 +12,7 @@ from credbroker.profile import CatalogProfile, Profile
 from credbroker.providers._client_auth import METHODS, MUTUAL_TLS
 from credbroker.providers.requirements import check_url, misconfigured, settings
 from credbroker.secrets.reference import SecretReference
-from credbroker.wire.expiry import retry_after
+from credbroker.wire.expiry import is_transient, retry_after
 from credbroker.wire.token import json_object
 
 # A name or an address. To somebody on the way, "evil.example;.idp.example" may end at its ";".
@@ -111,7 +111,7 @@ def _unread(answer: HttpResponse | None, url: str, profile: Profile) -> Credbrok
     status = answer.status if answer is not None else 404
     if answer is None or status == 404:
         return misconfigured(profile, _ISSUER, "has no metadata (HTTP 404): check it, or set credentials.token_url")
-    if status in (408, 425, 429) or status >= 500:
+    if is_transient(status):
         pause = retry_after(answer.headers.get("retry-after"), answer.received)
         return IssuerUnavailable(f"{url} answered HTTP {status}: it is asked again later", retry_after=pause)
     return MalformedResponse(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,7 +12,7 @@ from credbroker.errors import ConfigurationError, CredbrokerError, CredentialUna
 from credbroker.identity import azure as entra
 from credbroker.identity.azure_managed import managed_identity_token
 from credbroker.profile import CredentialSettings, Profile
-from credbroker.providers.requirements import misconfigured, settings
+from credbroker.providers.requirements import misconfigured, settings, takes
 from credbroker.request import CredentialRequest
 from credbroker.secrets.reference import SecretReference
 
@@ -32,7 +31,6 @@ _FURTHER: Mapping[str, tuple[str, ...]] = {
     "certificate": ("signing_alg",),
     "managed_identity": ("client_id",),
 }
-_ANY = ("mode", "platform", "credential_source", "timeout", "default_ttl", "reread_interval", "options")
 _ALGORITHMS = (None, "PS256", "RS256")
 _FILE_VARIABLE = "AZURE_FEDERATED_TOKEN_FILE"
 # Microsoft's page on certificates: 5 to 10 minutes at most.
@@ -56,11 +54,8 @@ def check_identity(profile: Profile, *also: str) -> None:
     for name in _NEEDED[source]:
         if not getattr(block, name):
             raise misconfigured(profile, f"credentials.{name}", f"is missing: credential_source {source!r} needs it")
-    taken = (*_ANY, *_NEEDED[source], *_FURTHER[source], *also)
-    for name in _stated(block):
-        if name not in taken:
-            fault = f"is not used with credential_source {source!r} here: leave it out"
-            raise misconfigured(profile, f"credentials.{name}", fault)
+    taken = ("platform", "credential_source", *_NEEDED[source], *_FURTHER[source], *also)
+    takes(profile, *taken, by=f"with credential_source {source!r} here")
     _check_values(profile, block)
 
 
@@ -114,15 +109,6 @@ def _check_values(profile: Profile, block: CredentialSettings) -> None:
         from credbroker.providers._subject_token import check_subject
 
         check_subject(profile)
-
-
-def _stated(block: CredentialSettings) -> Iterator[str]:
-    for field in fields(block):
-        default = field.default if field.default is not MISSING else None
-        if field.default_factory is not MISSING:
-            default = field.default_factory()
-        if getattr(block, field.name) != default:
-            yield field.name
 
 
 def _client_id(block: CredentialSettings, context: Context) -> str:

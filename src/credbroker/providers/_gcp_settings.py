@@ -5,29 +5,14 @@ from __future__ import annotations
 from credbroker.identity.aws import source_fault
 from credbroker.identity.gcp_impersonation import ACCOUNT
 from credbroker.identity.gcp_sts import PROVIDER, PROVIDER_FORM, SUBJECT_TYPES
-from credbroker.identity.gcp_subject import subject_url_fault
+from credbroker.identity.gcp_subject import headers_fault, subject_url_fault
 from credbroker.profile import CredentialSettings, Profile, SubjectToken
-from credbroker.providers.requirements import misconfigured, need, settings
+from credbroker.providers.requirements import misconfigured, need, settings, takes
 
 _SOURCES = ("key", "web_identity", "metadata")
 _OF_SOURCE = {"key": ("key",), "web_identity": ("audience", "subject_token"), "metadata": ()}
-_OWN = ("key", "audience", "subject_token", "subject_token_type")
-_ALLOWED = {"key": ("key",), "web_identity": _OWN[1:], "metadata": ()}
-# What names an identity in another mode or on another platform.
-_FOREIGN = (
-    "secret_ref",
-    "token_url",
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "private_key",
-    "certificate",
-    "certificate_key",
-    "tenant_id",
-    "role_arn",
-    "source_profile",
-    "sts_endpoint",
-)
+_FURTHER = {"key": (), "web_identity": ("subject_token_type",), "metadata": ()}
+_ANY = ("platform", "credential_source", "service_account", "delegates", "scope", "scopes")
 _TOKEN = "credentials.subject_token"  # noqa: S105 - a field's name
 
 
@@ -42,11 +27,7 @@ def check(profile: Profile) -> None:
             profile, "credentials.credential_source", f"is {source!r}, which Google Cloud has not: use {_listed(_SOURCES)}"
         )
     need(profile, *_OF_SOURCE[source])
-    for field in (*_OWN, *_FOREIGN):
-        if getattr(block, field) and field not in _ALLOWED[source]:
-            raise misconfigured(
-                profile, f"credentials.{field}", f"does not go with credential_source {source!r}: leave one of them out"
-            )
+    takes(profile, *_ANY, *_OF_SOURCE[source], *_FURTHER[source], by=f"with credential_source {source!r} here")
     if source == "web_identity":
         _check_federation(profile, block, block.subject_token or SubjectToken())
     _check_impersonation(profile, block)
@@ -65,6 +46,9 @@ def _check_federation(profile: Profile, block: CredentialSettings, stated: Subje
     fault = subject_url_fault(stated.url) if stated.url is not None else None
     if fault is not None:
         raise misconfigured(profile, f"{_TOKEN}.url", fault)
+    fault = headers_fault(stated.headers)
+    if fault is not None:
+        raise misconfigured(profile, f"{_TOKEN}.headers", fault)
     fault = source_fault(stated.aws) if stated.aws is not None else None
     if fault is not None:
         raise misconfigured(profile, f"{_TOKEN}.aws", fault)

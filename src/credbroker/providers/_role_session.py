@@ -11,7 +11,7 @@ from credbroker.providers import Grant
 from credbroker.providers._database_login import RdsLogin, RedshiftLogin, login_of
 from credbroker.providers._signed_catalog import policy_for
 from credbroker.providers._sts_role import Role, chaining_policy, role_of, session
-from credbroker.providers.requirements import check_profile, misconfigured, settings
+from credbroker.providers.requirements import check_profile, misconfigured, settings, takes
 from credbroker.request import Access, CredentialRequest
 from credbroker.vending.aws_catalogs import fitting
 
@@ -92,6 +92,7 @@ def _of_engine(request: CredentialRequest, profile: Profile) -> tuple[RdsLogin |
     fault = source_fault(block.credential_source)
     if fault is not None:
         raise misconfigured(profile, "credentials.credential_source", f"{fault}, or set role_arn")
+    takes(profile, "credential_source", by="without credentials.role_arn")
     check_profile(profile)
     return login, None
 

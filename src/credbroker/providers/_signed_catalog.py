@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from credbroker.identity.aws import REGION, partition_of, regional_endpoint
 from credbroker.profile import CatalogProfile
+from credbroker.providers._sts_role import is_aws
 from credbroker.providers.requirements import check_url, misconfigured
 from credbroker.request import Access
 from credbroker.vending.aws_catalogs import glue_policy, invoke_policy, tables_policy
@@ -28,6 +31,7 @@ _BUCKET_URL = re.compile(r"s3://([a-z0-9][a-z0-9-]{1,61}[a-z0-9])/?")
 _GLUE_ID = re.compile(r"([0-9]{12})(?::([A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*))?")
 _GLUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}(?:\.[A-Za-z0-9_-]{1,255})?")
 _API_HOST = re.compile(r"([a-z0-9]{1,32})(?:-vpce-[a-z0-9]+)?\.execute-api\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
+_CODE_IN_XML = re.compile(rb"<Code>([A-Za-z]{1,64})</Code>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,40 @@ def signing_of(profile: CatalogProfile) -> Signing:
     return Signing(name, region)
 
 
+def refuses_keys(status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether the answer to a signed request says by its code that the keys, or the signature, are not taken.
+
+    AWS says so by HTTP 403, by which it says too that a right is missing, and in its JSON protocol by 400.
+    """
+    if status not in (400, 403):
+        return False
+    from credbroker.identity.aws_api import UNAUTHENTICATED  # botocore, which signed the request, is loaded by then
+
+    return any(code in UNAUTHENTICATED for code in _codes(headers, body))
+
+
+def _codes(headers: Mapping[str, str], body: bytes) -> Iterator[str]:
+    """What an answer calls its error: AWS by a header or in the body, Iceberg's specification in the body."""
+    yield _plain(headers.get("x-amzn-errortype"))
+    in_xml = _CODE_IN_XML.search(body)
+    if in_xml is not None:
+        yield in_xml[1].decode()
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(document, dict):
+        return
+    for error in (document, document.get("error"), document.get("Error")):
+        if isinstance(error, dict):
+            yield from (_plain(error.get(name)) for name in ("__type", "type", "Code", "code"))
+
+
+def _plain(code: object) -> str:
+    """``ExpiredTokenException`` of ``com.amazonaws.glue#ExpiredTokenException:http://...`` (AWS JSON 1.1, REST JSON)."""
+    return code.partition(":")[0].rpartition("#")[2] if isinstance(code, str) else ""
+
+
 def default_uri(profile: CatalogProfile) -> str | None:
     """Where AWS has the catalog, for a type that says it; None where the profile's ``uri`` must."""
     if profile.type not in ("glue", "s3tables"):
@@ -110,8 +148,19 @@ def policy_for(profile: CatalogProfile, access: Access, *, partition: str, accou
 
 
 def glue_names(profile: CatalogProfile) -> tuple[str, ...]:
-    """The databases, and the tables as ``database.table``, that the profile limits its role to; none: all."""
-    names = tuple(filter(None, (name.strip() for name in profile.properties.get(GLUE_NAMES, "").split(","))))
+    """The databases, and the tables as ``database.table``, that the profile limits its role to; none: all.
+
+    Raises ``ConfigurationError`` for a property that is there and names nothing, or what is no name.
+    """
+    stated = profile.properties.get(GLUE_NAMES)
+    if stated is None:
+        return ()
+    names = tuple(filter(None, (name.strip() for name in stated.split(","))))
+    if not names:
+        # A variable that is not set must not open what it was to close.
+        raise misconfigured(
+            profile, f"properties.{GLUE_NAMES}", "names no database: name one, or leave the property out, which means all"
+        )
     for name in names:
         if not _GLUE_NAME.fullmatch(name):
             raise misconfigured(
@@ -147,6 +196,13 @@ def _table_bucket(profile: CatalogProfile, signing: Signing, partition: str) -> 
         return stated
     url = _BUCKET_URL.fullmatch(stated)
     if url is not None and profile.type == "rest":  # as SeaweedFS names one, whose accounts are its own
+        if is_aws(profile.credentials.sts_endpoint if profile.credentials is not None else None):
+            raise misconfigured(
+                profile,
+                "warehouse",
+                "must be the table bucket's ARN where the role is AWS's: s3://<bucket> says no region and no account, so "
+                "that it would be narrowed to none",
+            )
         return f"arn:{partition}:s3tables:*:*:bucket/{url.group(1)}"
     raise misconfigured(
         profile, "warehouse", "must be the table bucket's ARN: arn:aws:s3tables:<region>:<12 digits>:bucket/<name>"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import SecretStr
@@ -16,7 +15,7 @@ from credbroker.identity.aws import Keys
 from credbroker.identity.aws_api import THROTTLED, UNAUTHENTICATED, code_of, error_of, parsed, signed, unsigned
 from credbroker.location import Location
 from credbroker.vending.s3 import LONGEST_POLICY
-from credbroker.wire.expiry import corrected, retry_after
+from credbroker.wire.expiry import corrected, in_utc, is_transient, retry_after
 from credbroker.wire.visible import VISIBLE
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NoSuchEntity"})
@@ -37,7 +36,6 @@ _KNOWN = frozenset().union(
     _UNACCEPTED_TOKEN,
     {_REGION_DISABLED, _REJECTED_CLAIM, _IDP_UNREACHED},
 )
-_TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
 _REMEDY = "check credentials.sts_endpoint"
 
 
@@ -73,7 +71,7 @@ def by_token(call: Call, token: SecretStr) -> HttpRequest:
 
 def unaccepted(response: HttpResponse, call: Call) -> bool:
     """Whether STS does not know who we are by what was shown, so that another token, or other keys, may do."""
-    if response.status == 200 or response.status >= _SERVER_ERROR:
+    if response.status == 200 or is_transient(response.status):
         return False
     codes = _UNACCEPTED_TOKEN if call.federated else UNAUTHENTICATED
     return code_of(parsed("sts", call.operation, response), codes) != ""
@@ -84,7 +82,7 @@ def assumed(response: HttpResponse, call: Call) -> Keys | CredbrokerError:
 
     The error is for the caller to raise, from a frame without the keys. ``MalformedResponse`` for an answer that is none.
     """
-    if response.status == _TOO_MANY_REQUESTS or response.status >= _SERVER_ERROR:
+    if is_transient(response.status):
         return _unavailable(f"STS at {call.host} answered HTTP {response.status}", response)
     answer = parsed("sts", call.operation, response)
     if not answer and response.status == 200:
@@ -93,17 +91,13 @@ def assumed(response: HttpResponse, call: Call) -> Keys | CredbrokerError:
         return _refusal(answer, response, call)
     found = answer.get("Credentials") or {}
     key_id, secret, token = (str(found.get(name) or "") for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
-    ends = found.get("Expiration")
-    if (
-        not all(VISIBLE.fullmatch(text) for text in (key_id, secret, token))
-        or not isinstance(ends, datetime)
-        or ends.tzinfo is None
-    ):
+    ends = in_utc(found.get("Expiration"))
+    if ends is None or not all(VISIBLE.fullmatch(text) for text in (key_id, secret, token)):
         return MalformedResponse(
             f"STS at {call.host} answered {call.operation} without the full set of keys, in visible ASCII, and their "
             f"expiry: {_REMEDY}"
         )
-    ends = corrected(ends.astimezone(UTC), response.headers.get("date"), response.sent, response.received)
+    ends = corrected(ends, response.headers.get("date"), response.sent, response.received)
     return Keys(key_id, SecretStr(secret), SecretStr(token), ends)
 
 

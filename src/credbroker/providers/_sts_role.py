@@ -25,12 +25,14 @@ from credbroker.location import Location
 from credbroker.profile import CredentialSettings, Profile
 from credbroker.providers._sts_session import written_into
 from credbroker.providers._sts_web_identity import check_web_identity
-from credbroker.providers.requirements import IN_PRODUCTION, check_profile, check_url, misconfigured, need, settings
+from credbroker.providers.requirements import IN_PRODUCTION, check_profile, check_url, misconfigured, need, settings, takes
 from credbroker.request import CredentialRequest
 
 # AWS STS API reference, AssumeRole: the patterns of RoleArn and ExternalId; its \w is ASCII. The account may be missing
 # where the STS is not AWS's own: Ceph has roles of no tenant.
 _ROLE_ARN = re.compile(r"arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12})?:role/(?:[!-.0-~]+/)*[A-Za-z0-9_+=,.@-]{1,64}")
+# IAM takes them in a role's path, and a policy's Resource reads them as a pattern, or as a variable.
+_PATTERN = re.compile(r"[*?]|\$\{")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
 _LONGEST_ARN = 2048
 _SHORTEST, _LONGEST = timedelta(seconds=900), timedelta(seconds=43200)
@@ -38,6 +40,7 @@ _SHORTEST, _LONGEST = timedelta(seconds=900), timedelta(seconds=43200)
 _LONGEST_CHAINED = timedelta(hours=1)
 _AWS_STS = re.compile(r"sts(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 _DEFAULT_REGION = "us-east-1"
+_TAKEN = ("role_arn", "sts_endpoint", "external_id", "source_identity", "session_tags", "transitive_tag_keys", "session_run")
 # The rights that a call of AssumeRole needs, each by the parameter that needs it.
 _TAGGING = "sts:TagSession"
 _CHAINING = {"sts:AssumeRole": "RoleArn", "sts:SetSourceIdentity": "SourceIdentity", _TAGGING: "Tags"}
@@ -68,6 +71,13 @@ def role_of(profile: Profile) -> Role:
     if found is None or len(arn) > _LONGEST_ARN or (found.group(2) is None and block.sts_endpoint is None):
         raise misconfigured(profile, "credentials.role_arn", "is no role's ARN: arn:aws:iam::<12 digits>:role/<name>")
     _check_source(profile, block)
+    if block.source_profile is not None and _PATTERN.search(arn):
+        raise misconfigured(
+            profile,
+            "credentials.role_arn",
+            "has '*', '?' or '${' in its path: in the policy of source_profile's session it would stand for other roles "
+            "too; give the role another path, or assume it by a credential_source",
+        )
     written: dict[str, object] = {}
     if block.external_id is not None:
         if not _EXTERNAL_ID.fullmatch(block.external_id):
@@ -105,6 +115,9 @@ def chaining_policy(request: CredentialRequest, profile: Profile) -> dict[str, o
     *actions, arn = request.base.split()
     if not actions or not set(actions) <= set(_CHAINING) or not _ROLE_ARN.fullmatch(arn):
         raise ConfigurationError("mode 'iam_role' is the base of another role alone", profile=request.profile)
+    if _PATTERN.search(arn):
+        fault = "is the base of no role with '*', '?' or '${' in its path, which in a policy would stand for other roles too"
+        raise ConfigurationError(f"mode 'iam_role' {fault}: give that role another path", profile=request.profile)
     if _TAGGING not in actions and _hands_tags_on(settings(profile)):
         actions.append(_TAGGING)
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": arn}]}
@@ -169,9 +182,8 @@ def _check_source(profile: Profile, block: CredentialSettings) -> None:
         raise misconfigured(profile, "credentials.source_profile", fault)
     if source == WEB_IDENTITY:
         check_web_identity(profile)
-    elif block.subject_token is not None:
-        fault = "is for credential_source: web_identity alone: leave it out"
-        raise misconfigured(profile, "credentials.subject_token", fault)
+    own = ("credential_source", "subject_token") if source == WEB_IDENTITY else ("credential_source", "source_profile")
+    takes(profile, *_TAKEN, *own, by=f"with credential_source {source!r} here" if source else "with source_profile here")
     chained = block.source_profile is not None or source in SESSION_SOURCES
     if chained and profile.max_ttl > _LONGEST_CHAINED:
         # STS would refuse it: better said here than at the first issue.

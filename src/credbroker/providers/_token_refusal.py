@@ -13,7 +13,7 @@ from credbroker.profile import CredentialSettings
 from credbroker.providers._client_auth import BY_ASSERTION, KEY_JWT, MUTUAL_TLS, NONE, refuses_client
 from credbroker.providers._subject_token import ago
 from credbroker.providers._token_request import EXCHANGE, JWT_BEARER, SHORT, grant, has_subject
-from credbroker.wire.expiry import clock_lead, retry_after
+from credbroker.wire.expiry import clock_lead, is_transient, retry_after
 from credbroker.wire.token import is_json_object, parse_error
 
 _BUSY = ("server_error", "temporarily_unavailable")
@@ -34,7 +34,7 @@ def refused(response: HttpResponse, host: str, block: CredentialSettings) -> Cre
         return IssuerUnavailable(
             f"{text}: it leaves tokens to an identity provider; set credentials.token_url to that one's"
         )
-    if response.status in (408, 425, 429) or response.status >= 500 or code in _BUSY:
+    if is_transient(response.status) or code in _BUSY:
         pause = retry_after(response.headers.get("retry-after"), response.received)
         return IssuerUnavailable(f"{text}: it is asked again later", retry_after=pause)
     skew = _skew(response, code, block)

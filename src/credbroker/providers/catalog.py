@@ -22,7 +22,7 @@ from credbroker.providers._iceberg_rest import (
     config_url,
     table_url,
 )
-from credbroker.providers._signed_catalog import is_signed, signing_of
+from credbroker.providers._signed_catalog import is_signed, refuses_keys, signing_of
 from credbroker.providers._stored import from_storage
 from credbroker.providers._vended import value_of
 from credbroker.providers.backing import bounds, check_within
@@ -30,7 +30,7 @@ from credbroker.providers.realm import realm_header
 from credbroker.providers.requirements import check_profile, check_url, misconfigured, resolved_url, settings
 from credbroker.request import CredentialRequest
 from credbroker.wire import iceberg
-from credbroker.wire.expiry import retry_after
+from credbroker.wire.expiry import is_transient, retry_after
 
 _TOKEN_REFUSED = (401, 419)  # 419 is AuthenticationTimeoutResponse of the REST specification
 _ABSENT = ("NoSuchTableException", "NoSuchNamespaceException", "NoSuchIcebergTableException")
@@ -78,11 +78,11 @@ def _issued(calls: _Calls, profile: CatalogProfile, table: tuple[str, ...]) -> T
             if keys:
                 return value_of(keys, calls.uri, answer, calls.context, profile)
         elif answer.status not in (404, 405, 501):
-            raise _refusal(answer, table)
+            raise calls.refusal(answer, table)
     # Snapshots are of no interest here, and a long history of them would be over the size that is read.
     answer = calls.send(f"{url}?snapshots=refs")
     if answer.status != 200:
-        raise _refusal(answer, table)
+        raise calls.refusal(answer, table)
     reply = calls.reply(answer)
     places = iceberg.table_places(reply)
     for use, place in places[1:]:
@@ -111,13 +111,13 @@ class _Calls:
         if answer.status == 404:
             raise ConfigurationError("no Iceberg REST catalog answers at the profile's uri, or it knows no such warehouse")
         if answer.status != 200:
-            raise _refusal(answer, None)
+            raise self.refusal(answer, None)
         return iceberg.catalog_config(iceberg.document(answer.body))
 
     def send(self, url: str) -> HttpResponse:
-        """GET ``url``; a token that is refused is dropped, and that one call made once more with a new one."""
+        """GET ``url``; a token, or keys, that are refused are dropped, and that one call made once more with new ones."""
         answer = self._once(url)
-        if answer.status in _TOKEN_REFUSED and not self._renewed:
+        if self._refused(answer) and not self._renewed:
             self._renewed = True
             refused = self._held()
             if self.context.invalidate(self._token_request(), refused):
@@ -132,9 +132,30 @@ class _Calls:
             check_refresh_endpoint(endpoint, self.uri)
         return found
 
+    def refusal(self, answer: HttpResponse, table: tuple[str, ...] | None) -> CredbrokerError:
+        """What an answer that is none of what was asked stands for."""
+        if not self._refused(answer):
+            return _refusal(answer, table)
+        # It is not known who asked, so no grant was judged: what is held stays in use.
+        text = f"(HTTP {answer.status}) when asked for {_subject(table)}"
+        if not self._signs:
+            return IssueDenied(f"the catalog refuses the token {text}")
+        return IssueDenied(
+            f"the catalog refuses the keys that signed the call {text}: look at this machine's clock, and at the profile's "
+            "credential_source"
+        )
+
     def without_token(self, text: str) -> str:
         secret = self._token.value if isinstance(self._token, AccessToken) else self._token and self._token.session_token
         return text.replace(secret.get_secret_value(), "<the token>") if secret else text
+
+    @property
+    def _signs(self) -> bool:
+        return isinstance(self.context.profile, CatalogProfile) and is_signed(self.context.profile)
+
+    def _refused(self, answer: HttpResponse) -> bool:
+        """Whether it is the token, or the keys, that ``answer`` refuses."""
+        return answer.status in _TOKEN_REFUSED or (self._signs and refuses_keys(answer.status, answer.headers, answer.body))
 
     def _once(self, url: str) -> HttpResponse:
         held = self._held()
@@ -148,9 +169,8 @@ class _Calls:
     def _held(self) -> AccessToken | S3Credentials:
         if self._token is None:
             held = self.context.get(self._token_request())
-            signs = isinstance(self.context.profile, CatalogProfile) and is_signed(self.context.profile)
-            if not isinstance(held, S3Credentials if signs else AccessToken):
-                needed = "keys: its requests are signed" if signs else "token: a REST catalog takes one"
+            if not isinstance(held, S3Credentials if self._signs else AccessToken):
+                needed = "keys: its requests are signed" if self._signs else "token: a REST catalog takes one"
                 raise ConfigurationError(f"the catalog's credentials are no {needed}")
             self._token = held
         return self._token
@@ -210,14 +230,16 @@ def _signed(url: str, headers: dict[str, str], keys: S3Credentials, profile: Pro
     return HttpRequest("GET", url, {**headers, **shown})
 
 
+def _subject(table: tuple[str, ...] | None) -> str:
+    return f"table {'.'.join(table)!r}" if table else "its configuration"
+
+
 def _refusal(answer: HttpResponse, table: tuple[str, ...] | None) -> CredbrokerError:
-    subject = f"table {'.'.join(table)!r}" if table else "its configuration"
+    subject = _subject(table)
     status = answer.status
-    if status == 429 or status >= 500:
+    if is_transient(status):
         wait = retry_after(answer.headers.get("retry-after"), answer.received)
         return IssuerUnavailable(f"the catalog answered HTTP {status} when asked for {subject}", retry_after=wait)
-    if status in _TOKEN_REFUSED:
-        return IssueDenied(f"the catalog refuses the token (HTTP {status}) when asked for {subject}")
     if status == 403:
         return IssueDenied(
             f"the catalog forbids access to {subject} (HTTP 403): look at the principal's grants", grant_denied=True

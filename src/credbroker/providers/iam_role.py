@@ -12,11 +12,13 @@ from credbroker.profile import Profile, StorageProfile
 from credbroker.providers import Grant, _role_session
 from credbroker.providers._sts_role import Role, chaining_policy, is_aws, role_of, session
 from credbroker.providers._sts_session import session_name
-from credbroker.providers.requirements import misconfigured, resolved_url
+from credbroker.providers.requirements import misconfigured, no_audience, resolved_url
 from credbroker.request import Access, CredentialRequest
 from credbroker.vending.s3 import compact, session_policy
 
 __all__ = ["IamRoleProvider", "session_name", "sts_of"]
+
+_ISSUER = "AWS, whose keys and logins have none"
 
 
 class IamRoleProvider:
@@ -30,6 +32,7 @@ class IamRoleProvider:
 
         Raises ``ConfigurationError`` for settings that cannot work, and for locations that a policy cannot express or hold.
         """
+        no_audience(request, _ISSUER)
         if not isinstance(profile, StorageProfile):
             return _role_session.plan(request, profile)
         role = _checked(profile)
@@ -43,6 +46,7 @@ class IamRoleProvider:
         keys are over, and ``ConfigurationError`` for what STS says is wrong with the call.
         """
         profile = context.profile
+        no_audience(request, _ISSUER)
         if not isinstance(profile, StorageProfile):
             return _role_session.issue(request, context)
         role = _checked(profile)

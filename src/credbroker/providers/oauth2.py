@@ -23,7 +23,7 @@ from credbroker.providers._token_request import JWT_BEARER, check_form, exchange
 from credbroker.providers.realm import realm_header
 from credbroker.providers.requirements import IN_PRODUCTION, check_url, misconfigured, settings
 from credbroker.request import CredentialRequest
-from credbroker.wire.expiry import corrected, retry_after
+from credbroker.wire.expiry import corrected, is_transient, retry_after
 from credbroker.wire.token import parse_error, parse_token_response
 
 _ALL_ROLES = "PRINCIPAL_ROLE:ALL"
@@ -155,7 +155,7 @@ def _revocation(value: AccessToken, response: HttpResponse, host: str) -> Revoca
     text = f"the revocation endpoint at {host} answered HTTP {response.status}" + (f" {code}" if code else "")
     if 200 <= response.status < 300:
         return Revocation(revoked=True, reason=f"the issuer at {host} took the token back")
-    if response.status in (408, 425, 429) or response.status >= 500:
+    if is_transient(response.status):
         pause = retry_after(response.headers.get("retry-after"), response.received)
         raise IssuerUnavailable(f"{text}: ask again later", retry_after=pause)
     if code == "unsupported_token_type":

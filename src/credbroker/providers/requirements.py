@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Literal
 
 from credbroker.context import Context
 from credbroker.errors import ConfigurationError
 from credbroker.hosts import url_fault
 from credbroker.profile import CatalogProfile, CredentialSettings, Profile
+from credbroker.request import CredentialRequest
 
 if TYPE_CHECKING:
     from credbroker.secrets.reference import SecretReference
@@ -17,6 +19,8 @@ IN_PRODUCTION = "in production (which an absent 'environment:' means)"
 # RFC 6749 section 3.2: a token endpoint's URL may have a query. To all others a path is added.
 _MAY_HAVE_QUERY = "credentials.token_url"
 _REST_TYPES = ("rest", "polaris")
+# Read by the broker itself, whatever the method.
+_OF_ANY = ("mode", "timeout", "default_ttl", "reread_interval", "options")
 # AWS's own: they are asked with signed requests, and so with a role's keys.
 _SIGNED_TYPES = ("glue", "s3tables")
 
@@ -36,6 +40,32 @@ def need(profile: Profile, *fields: str) -> None:
             raise misconfigured(profile, f"credentials.{field}", f"is missing: mode {block.mode!r} needs it")
 
 
+def takes(profile: Profile, *taken: str, by: str) -> None:
+    """Raise ``ConfigurationError`` that names the first field stated in ``credentials:`` which is none of ``taken``.
+
+    Dropped in silence it would be taken for a condition that holds (an external id, a scope, an audience). ``by`` completes
+    "is not used".
+    """
+    block = settings(profile)
+    # Sent with each request to the catalog, whoever issues the token.
+    sent = ("realm",) if isinstance(profile, CatalogProfile) and profile.type in _REST_TYPES else ()
+    for field in fields(block):
+        unset = field.default_factory() if field.default_factory is not MISSING else field.default
+        if field.name not in (*_OF_ANY, *sent, *taken) and getattr(block, field.name) != unset:
+            raise misconfigured(profile, f"credentials.{field.name}", f"is not used {by}: leave it out")
+
+
+def no_audience(request: CredentialRequest, issuer: str) -> None:
+    """Raise ``ConfigurationError`` for an audience asked of an ``issuer`` that has none to give.
+
+    Dropped in silence, the trail would show a value as bound to an audience though it opens everything.
+    """
+    if request.audience is not None:
+        raise ConfigurationError(
+            f"audience {request.audience!r} cannot be asked of {issuer}: leave it out", profile=request.profile
+        )
+
+
 def check_profile(profile: Profile) -> None:
     """Raise ``ConfigurationError`` for what no mode could make work: pure, and to be asked whatever the request is.
 
@@ -45,8 +75,9 @@ def check_profile(profile: Profile) -> None:
     """
     _check_insecure(profile)
     if isinstance(profile, CatalogProfile):
-        if profile.type not in (*_REST_TYPES, *_SIGNED_TYPES, "sql"):
-            fault = f"{profile.type!r} is not supported by this version of credbroker: use 'rest', 'polaris' or 'sql'"
+        used = (*_REST_TYPES, "sql", *_SIGNED_TYPES)
+        if profile.type not in used:
+            fault = f"{profile.type!r} is not supported by this version of credbroker: use one of {', '.join(used)}"
             raise misconfigured(profile, "type", fault)
         mode = profile.credentials.mode if profile.credentials is not None else None
         if profile.type in _SIGNED_TYPES and mode != "iam_role":

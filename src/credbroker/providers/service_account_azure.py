@@ -7,19 +7,19 @@ however many directories, each further SAS costs no request.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from credbroker.context import Context
 from credbroker.credentials import AccessToken, ADLSCredentials, Credential, DelegationKey
 from credbroker.errors import ConfigurationError
 from credbroker.identity import azure as entra
-from credbroker.identity.azure_delegation import LONGEST, delegation_key, key_request
+from credbroker.identity.azure_delegation import LONGEST, account_lead, delegation_key, key_request
 from credbroker.limits import asked_scopes
 from credbroker.location import Location
 from credbroker.profile import Profile, StorageProfile
 from credbroker.providers import Grant
 from credbroker.providers._entra import check_identity, entra_token
-from credbroker.providers.requirements import misconfigured
+from credbroker.providers.requirements import misconfigured, no_audience
 from credbroker.request import Access, CredentialRequest
 from credbroker.vending import adls
 
@@ -39,7 +39,7 @@ _CLOUDS = {".chinacloudapi.cn": entra.CHINA, ".azure.cn": entra.CHINA}
 _CLOUDS |= {".usgovcloudapi.net": entra.US_GOVERNMENT, ".azure.us": entra.US_GOVERNMENT}
 _DEFAULT = "/.default"
 _SKEW = timedelta(minutes=5)
-"""How far the account's clock may be behind ours."""
+"""How far the account's clock may be off ours before a key is asked for by its own."""
 _SIGNS = timedelta(hours=1)
 """How long one key signs. It lives as much longer as the last SAS that it signs, and no more."""
 _LONGEST_SAS = timedelta(days=6)
@@ -87,11 +87,11 @@ def _signed(request: CredentialRequest, profile: StorageProfile, context: Contex
     key = context.base(f"{_KEY}{host}")
     if not isinstance(key, DelegationKey):
         raise ConfigurationError(f"what is held for {host} is no user delegation key", profile=profile.name)
-    # Computed once: what is signed is what is told (apache/polaris#4751).
-    expires_at = min((context.clock.now() + _life(profile)).replace(microsecond=0), key.expiry)
+    # Computed once: what is signed, by the account's clock, is what is told, by ours (apache/polaris#4751).
+    expires_at = min((context.clock.now() + _life(profile)).replace(microsecond=0), key.expiry - key.lead)
     return ADLSCredentials(
         account=host.partition(".")[0],
-        sas_token=adls.sign(grant.policy or {}, key, expires_at),
+        sas_token=adls.sign(grant.policy or {}, key, expires_at + key.lead),
         expires_at=expires_at,
         locations=grant.locations,
         access=grant.access,
@@ -100,13 +100,24 @@ def _signed(request: CredentialRequest, profile: StorageProfile, context: Contex
 
 def _key(host: str, profile: StorageProfile, context: Context) -> DelegationKey:
     reserve = _life(profile)
-    now = context.clock.now().replace(microsecond=0)
-    start, expiry = now - _SKEW, min(now + reserve + _SIGNS, now - _SKEW + LONGEST)
+    start, expiry = _span(context.clock.now(), reserve)
     token = _held_token(profile, context)
     response = context.send(key_request(host, token.value, start, expiry))
     if response.status == 401 and context.drop(_TOKEN, token):
-        response = context.send(key_request(host, _held_token(profile, context).value, start, expiry))
+        token = _held_token(profile, context)
+        response = context.send(key_request(host, token.value, start, expiry))
+    lead = account_lead(response)
+    if response.status in (200, 400) and abs(lead) > _SKEW:
+        # This key begins in the account's future, or is over there too early; where it is all in its past, it is a 400.
+        start, expiry = _span(context.clock.now() + lead, reserve)
+        response = context.send(key_request(host, token.value, start, expiry))
     return delegation_key(response, host, start=start, expiry=expiry, reserve=reserve)
+
+
+def _span(now: datetime, reserve: timedelta) -> tuple[datetime, datetime]:
+    """From when until when a key is asked for, where it is ``now``."""
+    start = now.replace(microsecond=0) - _SKEW
+    return start, min(start + _SKEW + reserve + _SIGNS, start + LONGEST)
 
 
 def _held_token(profile: Profile, context: Context) -> AccessToken:
@@ -148,11 +159,7 @@ def _authority(profile: StorageProfile) -> str:
 
 
 def _scope(request: CredentialRequest, profile: Profile) -> str:
-    if request.audience is not None:
-        raise ConfigurationError(
-            f"audience {request.audience!r} cannot be asked of Entra, whose scope names the resource: leave it out",
-            profile=profile.name,
-        )
+    no_audience(request, "Entra, whose scope names the resource")
     scopes = sorted(asked_scopes(request, profile))
     if not scopes:
         raise misconfigured(profile, "credentials.scope", "is missing: name the resource, with '/.default' behind it")

@@ -20,7 +20,7 @@ from credbroker.profile import Profile, StorageProfile, SubjectToken
 from credbroker.providers import Grant
 from credbroker.providers._gcp_settings import check
 from credbroker.providers._subject_token import Subject, renewed, subject
-from credbroker.providers.requirements import misconfigured, settings
+from credbroker.providers.requirements import misconfigured, no_audience, settings
 from credbroker.request import Access, CredentialRequest
 from credbroker.vending import gcs
 from credbroker.wire.token import JWT_TYPE
@@ -38,6 +38,7 @@ class GcpServiceAccount:
     def plan(self, request: CredentialRequest, profile: Profile) -> Grant:
         """The access boundary for exactly the asked locations; nothing for a token, which has none."""
         check(profile)
+        no_audience(request, "Google Cloud, whose scope names the API")
         if request.base is not None or not isinstance(profile, StorageProfile):
             return Grant()
         access = request.access or Access.READ

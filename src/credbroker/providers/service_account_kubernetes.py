@@ -17,7 +17,7 @@ from credbroker.errors import ConfigurationError, CredbrokerError, InsufficientL
 from credbroker.profile import Profile
 from credbroker.providers import Grant
 from credbroker.providers._subject_token import ago, check_subject, subject
-from credbroker.providers.requirements import misconfigured, settings
+from credbroker.providers.requirements import misconfigured, settings, takes
 from credbroker.request import CredentialRequest
 from credbroker.wire.jwt import audiences, instant, unverified_claims
 
@@ -35,9 +35,11 @@ class KubernetesServiceAccount:
             fault = "is missing: name the file that the pod's serviceAccountToken volume projects, with its audience"
             raise misconfigured(profile, _FIELD, fault)
         check_subject(profile)
-        for name in ("scope", "scopes"):
-            if getattr(block, name):
-                raise misconfigured(profile, f"credentials.{name}", "is set, and such a token has no scope: leave it out")
+        takes(profile, "platform", "subject_token", "audience", by="by platform 'kubernetes', whose token is as it is")
+        if not (block.audience or request.audience):
+            # A file with the pod's default token would do, with which its taker can act as the pod at the API server.
+            fault = "is missing: name whom the token is for, as 'audience' of the pod's serviceAccountToken volume does"
+            raise misconfigured(profile, "credentials.audience", fault)
         return Grant()
 
     def issue(self, request: CredentialRequest, context: Context) -> AccessToken:

@@ -10,7 +10,7 @@ from credbroker.context import Context, HttpRequest, HttpResponse
 from credbroker.errors import ConfigurationError, IssueDenied, IssuerUnavailable
 from credbroker.hosts import url_fault
 from credbroker.secrets.login import Login
-from credbroker.wire.expiry import retry_after
+from credbroker.wire.expiry import is_transient, retry_after
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -46,7 +46,7 @@ def get(url: str, login: Login, context: Context, *, place: str, remedy: str) ->
     if response.status == 401:
         login.refused(token)
         raise IssueDenied(f"{place}: HTTP 401 for a new token too: {remedy}")
-    if response.status in (408, 425, 429) or response.status >= 500:
+    if is_transient(response.status):
         pause = retry_after(response.headers.get("retry-after"), response.received)
         raise IssuerUnavailable(f"{place}: HTTP {response.status}: it is asked again later", retry_after=pause)
     return response

@@ -16,7 +16,7 @@ from credbroker.context import Context, HttpRequest, HttpResponse
 from credbroker.errors import CredbrokerError, IssuerUnavailable, MalformedResponse
 from credbroker.hosts import url_fault
 from credbroker.secrets.settings import BackendSettings
-from credbroker.wire.expiry import retry_after
+from credbroker.wire.expiry import is_transient, retry_after
 from credbroker.wire.visible import VISIBLE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # 412: this replica has not caught up with what the client has seen. 472, 473: a standby of another kind than was asked for.
-_LATER = frozenset({408, 412, 425, 429, 472, 473})
+_LATER = frozenset({412, 472, 473})
 _ADDRESS = "check secret_backends.address"
 
 
@@ -72,7 +72,7 @@ class VaultServer:
         pause = retry_after(response.headers.get("retry-after"), response.received)
         if response.status == 503 and any("sealed" in error.lower() for error in errors_of(response)):
             return IssuerUnavailable(f"{self} is sealed: an operator has to unseal it", retry_after=pause)
-        if response.status in _LATER or response.status >= 500:
+        if response.status in _LATER or is_transient(response.status):
             text = f"{self} answered HTTP {response.status}: it is asked again later"
             return IssuerUnavailable(text, retry_after=pause)
         if not _is_vaults(response):

@@ -11,6 +11,16 @@ _NONE = timedelta()
 _DELAY = re.compile(r"[0-9]{1,9}")
 
 
+def in_utc(instant: object) -> datetime | None:
+    """A stated instant, in UTC; None for what is no instant, has no zone, or is none there (the years 1 and 9999)."""
+    if not isinstance(instant, datetime) or instant.tzinfo is None:
+        return None
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        return None
+
+
 def corrected(expires_at: datetime, date_header: str | None, sent: datetime, received: datetime) -> datetime:
     """An absolute expiry of the server's clock, as an instant of ours.
 
@@ -49,6 +59,11 @@ def retry_after(header: str | None, received: datetime) -> timedelta | None:
         return timedelta(seconds=int(text))
     date = _http_date(text)
     return None if date is None else max(_NONE, date - received)
+
+
+def is_transient(status: int) -> bool:
+    """Whether an answer of that status judges nothing and may be asked for again: 408, 425, 429 and every 5xx."""
+    return status in (408, 425, 429) or status >= 500
 
 
 def _lead(date_header: str | None, sent: datetime, received: datetime) -> tuple[timedelta, timedelta] | None:

@@ -126,6 +126,16 @@ def test_an_exchanged_token_comes_from_a_file_a_secret_or_a_profile_of_the_own_s
     assert elsewhere.subject_token == SubjectToken(profile=("compute", "b"))
 
 
+def test_a_header_of_a_subject_token_is_a_text_or_a_secret_that_knows_where_it_stands() -> None:
+    headers = {"Metadata": True, "Authorization": {"secret_ref": "bearer"}}
+    subject = credentials(subject_token={"url": "https://ci.example/t", "headers": headers}).subject_token
+    assert subject is not None
+    assert subject.headers == {"Authorization": SecretReference(secret_ref="bearer"), "Metadata": "true"}
+    reference = subject.headers["Authorization"]
+    assert isinstance(reference, SecretReference)
+    assert reference.where.endswith("credentials.subject_token.headers.Authorization")
+
+
 def test_further_settings_of_oauth2_are_taken_over_in_a_fixed_order() -> None:
     block = credentials(mode="oauth2", resource=["https://b", "https://a"], parameters={"z": 1, "a": True})
     assert block.resource == ("https://b", "https://a")

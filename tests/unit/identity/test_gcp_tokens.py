@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qs, unquote
 
 import pytest
@@ -21,11 +21,13 @@ from credbroker.errors import (
     IssueDenied,
     IssuerUnavailable,
     MalformedResponse,
+    SecretNotFound,
 )
 from credbroker.identity import gcp_aws, gcp_impersonation, gcp_metadata, gcp_sts, gcp_subject
 from credbroker.identity.aws import Keys
 from credbroker.identity.gcp_impersonation import Impersonation
 from credbroker.profile import SubjectToken
+from credbroker.secrets.reference import SecretReference
 from credbroker.testing import FakeHttp, ManualClock
 
 NOW = datetime(2026, 11, 22, 20, 0, 0, tzinfo=UTC)
@@ -314,8 +316,14 @@ def test_a_file_is_read_with_its_line_end_cut() -> None:
     [
         ("https://ci.example/token?audience=x", None),
         ("http://127.0.0.1:8080/token", None),
-        ("http://169.254.169.254/metadata/identity?x=y", None),
-        ("http://[fd00:ec2::254]/x", None),
+        ("http://169.254.169.254/metadata/identity/oauth2/token?x=y", None),
+        ("http://169.254.169.254/metadata/identity/oauth2/token/", "metadata service"),
+        ("http://169.254.169.254:80/metadata/identity/oauth2/../../x", "metadata service"),
+        ("http://169.254.169.254/latest/meta-data/iam/security-credentials/web", "subject_token.aws"),
+        ("https://169.254.169.254/latest/meta-data/", "metadata service"),
+        ("https://169.254.1.1/metadata/identity/oauth2/token", "metadata service"),
+        ("http://169.254.170.2/v2/credentials", "metadata service"),
+        ("http://[fd00:ec2::254]/metadata/identity/oauth2/token", "metadata service"),
         ("http://169.254.169.253/x", "plain http"),
         ("http://metadata.google.internal/x", "plain http"),
         ("http://169.254.169.254@ci.example/x", "userinfo"),
@@ -348,6 +356,83 @@ def test_a_url_answers_with_a_token_or_a_member_of_json(body: bytes, field: str 
     else:
         assert gcp_subject.of_url(stated, context).get_secret_value() == token
     assert http.requests == [HttpRequest("GET", "https://ci.example/t?x=y", {"a": "b"})]
+
+
+class _Secrets:
+    def __init__(self, **values: str) -> None:
+        self._values = values
+
+    def resolve(self, reference: SecretReference) -> SecretStr:
+        if reference.secret_ref not in self._values:
+            raise SecretNotFound(f"secret {reference.secret_ref!r} not found")
+        return SecretStr(self._values[reference.secret_ref])
+
+    def lease(self, reference: SecretReference) -> NoReturn:
+        raise AssertionError(reference)
+
+    def revoke(self, lease: str) -> NoReturn:
+        raise AssertionError(lease)
+
+
+BEARER = SecretReference(secret_ref="bearer")
+ASKED = SubjectToken(url="https://ci.example/t", headers={"Accept": "text/plain", "Authorization": BEARER})
+
+
+def test_a_header_is_the_secret_that_it_names_as_it_is_now() -> None:
+    http = FakeHttp(*[_answer(200, b"a.b.c")] * 2)
+    for value in ("Bearer one", "Bearer two"):
+        gcp_subject.of_url(ASKED, Context(http=http, clock=ManualClock(NOW), secrets=_Secrets(bearer=value)))
+        assert http.requests[-1].headers == {"Accept": "text/plain", "Authorization": value}
+        assert "Bearer" not in repr(http.requests[-1])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\nHost: evil.example", "\0", " ", "\u00fc", "\t"])
+def test_a_secret_that_is_no_headers_value_is_neither_sent_nor_shown(end: str) -> None:
+    http = FakeHttp()
+    with pytest.raises(ConfigurationError, match=r"'bearer' of credentials\.subject_token\.headers") as caught:
+        gcp_subject.of_url(ASKED, Context(http=http, secrets=_Secrets(bearer=f"Bearer {CANARY}{end}")))
+    assert CANARY not in str(caught.value) + _shown(caught.tb)
+    assert http.requests == []
+
+
+def test_a_header_whose_secret_is_missing_is_an_error_that_keeps_no_other_one() -> None:
+    stated = SubjectToken(url=ASKED.url, headers={**ASKED.headers, "X-Also": SecretReference(secret_ref="also")})
+    with pytest.raises(SecretNotFound, match="'also'") as caught:
+        gcp_subject.of_url(stated, Context(http=FakeHttp(), secrets=_Secrets(bearer=CANARY)))
+    assert CANARY not in _shown(caught.tb)
+
+
+def _of_url(context: Context) -> SecretStr:
+    return gcp_subject.of_url(ASKED, context)
+
+
+@pytest.mark.parametrize("act", [_federate, _narrow, _impersonate, _of_url])
+def test_no_failure_of_sending_keeps_what_was_sent(act: Callable[[Context], object]) -> None:
+    http = FakeHttp(IssuerUnavailable("no answer"))
+    with pytest.raises(IssuerUnavailable) as caught:
+        act(Context(http=http, clock=ManualClock(NOW), secrets=_Secrets(bearer=f"Bearer {CANARY}")))
+    assert CANARY in repr((http.requests[0].headers, http.requests[0].body))
+    assert CANARY not in _shown(caught.tb)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Authorization", None),
+        ("X-MS-Token", None),
+        ("Host", "'Host'"),
+        ("content-length", "leave it out"),
+        ("Transfer-Encoding", "leave it out"),
+        ("CONNECTION", "leave it out"),
+        ("a\r\nHost", "not shown"),
+        ("a: b", "not shown"),
+        ("", "not shown"),
+        ("accept", "twice"),
+    ],
+)
+def test_a_header_that_is_the_transports_to_say_is_refused(name: str, words: str | None) -> None:
+    fault = gcp_subject.headers_fault(["Accept", name])
+    assert (words in fault) if fault is not None and words is not None else fault is words
 
 
 @pytest.mark.parametrize("session", [None, "session/token+of=="])

@@ -28,6 +28,7 @@ from tests.unit.providers.fake_catalog import (
     vended,
 )
 
+from credbroker.context import HttpRequest, HttpResponse
 from credbroker.credentials import Credential, S3Credentials
 from credbroker.errors import (
     AccessDenied,
@@ -438,13 +439,16 @@ ROLES_KEYS = S3Credentials("ASIAROLE", SecretStr("role-secret"), SecretStr("role
 
 
 class SignedFlight(Flight):
-    """The broker's flight for a catalog whose own credentials are keys."""
+    """The broker's flight for a catalog whose own credentials are keys: ``ASIAROLE``, then ``ASIANEXT``."""
 
     def get(self, request: CredentialRequest) -> Credential:
-        return ROLES_KEYS if request.kind == "catalog" else super().get(request)
+        if request.kind != "catalog":
+            return super().get(request)
+        return replace(ROLES_KEYS, access_key_id="ASIANEXT") if self.invalidated else ROLES_KEYS
 
     def invalidate(self, request: CredentialRequest, value: Credential) -> bool:
         assert value is ROLES_KEYS
+        self.invalidated.append((request, ROLES_KEYS.access_key_id))
         return self.allows_invalidate
 
 
@@ -467,6 +471,57 @@ def test_an_answer_that_repeats_the_keys_is_shown_without_them() -> None:
     with pytest.raises(CredbrokerError) as caught:
         issue(catalog, profile(**GLUE_REST, storage=(storage("lake", "s3://lake/wh"),)), SignedFlight())
     assert "role-token" not in str(caught.value)
+
+
+class RefusingKeys(FakeCatalog):
+    """Gives ``refusal`` to what ``refused`` signed, by HTTP 403, by which AWS also says that a right is missing."""
+
+    refused: tuple[str, ...] = ("ASIAROLE",)
+    refusal: object = b""
+
+    def send(self, request: HttpRequest, **options: Any) -> HttpResponse:
+        answer = super().send(request, **options)
+        signed_by = request.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
+        return self._answer((403, self.refusal)) if signed_by in self.refused else replace(answer, headers={})
+
+
+REFUSALS: list[tuple[dict[str, str], object]] = [
+    ({"x-amzn-errortype": "ExpiredTokenException:http://internal.amazon.com/"}, {"message": "expired"}),
+    ({}, {"__type": "com.amazonaws.glue#UnrecognizedClientException", "message": "no"}),
+    ({}, {"Code": "InvalidSignatureException", "Message": "Signature expired: 20260101T000000Z is now earlier than"}),
+    ({}, {"error": {"type": "InvalidClientTokenId", "code": 403, "message": "no"}}),
+    ({}, b"<Error><Code>ExpiredToken</Code></Error>"),
+]
+
+
+@pytest.mark.parametrize(("headers", "refusal"), REFUSALS)
+def test_keys_that_are_refused_are_dropped_and_that_call_made_once_more(headers: dict[str, str], refusal: object) -> None:
+    catalog, flight = RefusingKeys(headers=headers), SignedFlight()
+    catalog.refusal = refusal
+    assert s3(issue(catalog, profile(**GLUE_REST), flight)).access_key_id == "ASIAMADEUP"
+    assert [key for _, key in flight.invalidated] == ["ASIAROLE"]
+    assert ["ASIAROLE" in request.headers["Authorization"] for request in catalog.seen] == [True, False, False]
+
+
+@pytest.mark.parametrize(("headers", "refusal"), REFUSALS)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_keys_that_stay_refused_end_nothing_that_is_held(headers: dict[str, str], refusal: object, allowed: bool) -> None:
+    catalog, flight = RefusingKeys(headers=headers), SignedFlight(allows_invalidate=allowed)
+    catalog.refusal, catalog.refused = refusal, ("ASIAROLE", "ASIANEXT")
+    with pytest.raises(IssueDenied, match=r"refuses the keys that signed the call \(HTTP 403\).*clock") as caught:
+        issue(catalog, profile(**GLUE_REST), flight)
+    assert not caught.value.grant_denied
+    assert len(catalog.seen) == (2 if allowed else 1)
+
+
+@pytest.mark.parametrize("refusal", [b"", b"<html>", [], {"__type": "AccessDeniedException"}, {"error": "ExpiredToken"}])
+def test_any_other_403_is_a_right_that_is_missing(refusal: object) -> None:
+    catalog, flight = RefusingKeys(), SignedFlight()
+    catalog.refusal = refusal
+    with pytest.raises(IssueDenied, match="grants") as caught:
+        issue(catalog, profile(**GLUE_REST), flight)
+    assert caught.value.grant_denied
+    assert flight.invalidated == []
 
 
 def test_keys_where_a_token_is_due_are_sent_nowhere() -> None:
@@ -545,7 +600,14 @@ def test_each_answer_has_its_error_and_none_repeats_it(answer: object, raised: t
 
 @pytest.mark.parametrize(
     ("answer", "withdrawn"),
-    [((403, b""), True), ((404, missing("NoSuchTableException")), True), ((404, b"<html>"), False), ((400, b""), False)],
+    [
+        ((403, b""), True),
+        # No keys were shown, so it is no word on them.
+        ((403, {"__type": "ExpiredTokenException"}), True),
+        ((404, missing("NoSuchTableException")), True),
+        ((404, b"<html>"), False),
+        ((400, b""), False),
+    ],
 )
 def test_only_the_catalogs_own_word_counts_as_a_withdrawn_grant(answer: object, withdrawn: bool) -> None:
     with pytest.raises(IssueDenied) as caught:

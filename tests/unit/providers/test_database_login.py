@@ -177,6 +177,27 @@ def test_a_clusters_login_is_asked_for_with_the_sessions_keys() -> None:
     }
 
 
+@pytest.mark.parametrize("user", ["IAM:admin", "admin", "IAM:pipeline2", "iam:pipeline", "IAMA:pipeline", "IAMR:pipeline"])
+def test_the_login_of_another_user_than_was_asked_is_not_handed_out(user: str) -> None:
+    other = answer(OF_CLUSTER.body.replace(b"IAM:pipeline", user.encode()))
+    error = refusal(ASSUMED, other, **CLUSTER)
+    assert isinstance(error, MalformedResponse)
+    assert "another user than was asked" in error.message
+
+
+def test_a_login_without_a_prefix_is_the_users_too() -> None:
+    plain = answer(OF_CLUSTER.body.replace(b"IAM:pipeline", b"pipeline"))
+    assert login_of(ASSUMED, plain, **CLUSTER)[0].username == "pipeline"
+
+
+@pytest.mark.parametrize("end", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-01-01T00:15:00"])
+def test_an_end_that_is_no_instant_is_a_malformed_answer(end: str) -> None:
+    other = answer(OF_CLUSTER.body.replace(b"2026-01-01T00:15:00Z", end.encode()))
+    error = refusal(ASSUMED, other, **CLUSTER)
+    assert isinstance(error, MalformedResponse)
+    assert "their expiry" in error.message
+
+
 def test_a_workgroups_login_is_the_roles_own() -> None:
     value, http = login_of(ASSUMED, OF_WORKGROUP, **WORKGROUP)
     assert (value.username, password(value)) == ("IAMR:Catalogs", "made-password")

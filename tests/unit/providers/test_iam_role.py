@@ -387,6 +387,10 @@ def error(code: str) -> bytes:
         (200, ANSWER.replace("ASIAMADEUP", "ASIAé").encode(), MalformedResponse, "visible ASCII"),
         (200, ANSWER.replace("vended-token", "x" * 16_385).encode(), MalformedResponse, "visible ASCII"),
         (200, ANSWER.replace("2026-11-22T21:00:00Z", "canary").encode(), MalformedResponse, "STS"),
+        *(
+            (200, ANSWER.replace("2026-11-22T21:00:00Z", end).encode(), MalformedResponse, "full set")
+            for end in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-11-22T21:00:00")
+        ),
         (200, ANSWER.replace("<Expiration>2026-11-22T21:00:00Z</Expiration>", "").encode(), MalformedResponse, "full set"),
     ],
 )

@@ -32,6 +32,9 @@ from credbroker.errors import (
     IssuerUnavailable,
     SecretNotFound,
 )
+from credbroker.profile import CredentialSettings, StorageProfile
+from credbroker.providers.iam_role import IamRoleProvider
+from credbroker.request import CredentialRequest
 from credbroker.secrets.reference import SecretReference
 from credbroker.system.environment import SystemEnvironment
 from credbroker.system.http import SystemHttp
@@ -322,6 +325,14 @@ def test_what_a_container_cannot_be_led_to_asks_nobody(
     assert asked == []
 
 
+@pytest.mark.parametrize("uri", ["https://evil.example/c", f"{ECS_ADDRESS}/c", "http://evil.example/c"])
+def test_a_pods_token_is_shown_to_nobody_but_the_agent_of_eks(sts: Sts, container: Variables, uri: str) -> None:
+    container({"CREDENTIALS_FULL_URI": uri}, file="agent-token")
+    of = config(block(credential_source="pod_identity"))
+    _, asked = failed(of, sts, ConfigurationError, "AWS_CONTAINER_CREDENTIALS_FULL_URI .* neither loopback nor .* EKS")
+    assert asked == []
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -607,6 +618,19 @@ def test_a_chain_has_the_rights_for_what_it_writes_and_keeps_transitive_tags(sts
         assert second.tags == {"team": "data", **tags}
 
 
+@pytest.mark.parametrize("path", ["*", "a?b", "${aws:username}"])
+def test_a_role_whose_path_is_a_pattern_in_a_policy_is_assumed_with_no_other_profiles_session(sts: Sts, path: str) -> None:
+    # The policy of the hub's session would allow other roles than this one.
+    arn = ROLE.replace("role/", f"role/{path}/")
+    of = chained({"credential_source": "environment"}, role_arn=arn)
+    _, asked = failed(of, sts, ConfigurationError, r"role_arn has '\*', '\?' or '\$\{' in its path.*another path")
+    assert asked == []
+    hub = CredentialSettings(mode="iam_role", role_arn=HUB, credential_source="environment")
+    profile = StorageProfile(name="hub", region="eu-west-1", credentials=hub)
+    with pytest.raises(ConfigurationError, match="stand for other roles too"):
+        IamRoleProvider().plan(CredentialRequest("storage", "hub", base=f"sts:AssumeRole {arn}"), profile)
+
+
 def test_a_source_session_that_sts_does_not_accept_is_taken_anew_once(sts: Sts, user: str) -> None:
     sts.roles[ROLE].principals = {HUB}
     broker, http = opened(chained({"credential_source": "environment"}), sts)
@@ -646,7 +670,7 @@ HUB_PROFILE = {
     [
         ({"source_profile": "hub", "credential_source": "imds"}, "name two base identities"),
         ({}, "credential_source is missing: name the base identity .*or another profile as source_profile"),
-        ({"credential_source": "imds", "subject_token": {"file": "/t"}}, "subject_token is for credential_source: web_id"),
+        ({"credential_source": "imds", "subject_token": {"file": "/t"}}, "subject_token is not used with credential_source"),
         (
             {"credential_source": "web_identity", "subject_token": {"file": "/t", "secret_ref": "t"}},
             "exactly one of file, secret_ref and profile",

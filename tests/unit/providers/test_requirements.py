@@ -79,7 +79,8 @@ def test_allow_insecure_is_refused_in_production_for_every_profile(kind: type[Pr
 def test_a_catalog_type_that_is_loaded_only_is_refused_in_the_same_words(kind: str) -> None:
     fault = _fault(CatalogProfile(name="c", type=kind, uri="http://plain.example"))
     assert fault == (
-        f"catalogs.c.type {kind!r} is not supported by this version of credbroker: use 'rest', 'polaris' or 'sql'"
+        f"catalogs.c.type {kind!r} is not supported by this version of credbroker: "
+        "use one of rest, polaris, sql, glue, s3tables"
     )
 
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +14,7 @@ from tests.servers.entra_storage import document, error
 from tests.servers.entra_world import FILE, IMDS, LAKE, POSTGRES, AzureWorld, certificate, storage
 from tests.servers.strict import Answer
 
+from credbroker.context import HttpRequest, HttpResponse
 from credbroker.credentials import ADLSCredentials
 from credbroker.errors import (
     AccessDenied,
@@ -107,8 +110,16 @@ def test_another_account_has_another_key_and_the_same_token(azure: AzureWorld) -
     assert azure.requests == [_token(azure), KEY, "POST https://other.blob.core.windows.net/"]
 
 
-def test_every_sas_has_its_whole_life_and_a_key_lives_no_longer_than_its_last_sas(azure: AzureWorld) -> None:
+def test_every_sas_has_its_whole_life_and_a_key_lives_no_longer_than_its_last_sas(
+    azure: AzureWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = ManualClock(datetime.now(UTC))
+    sent = azure.http.send
+
+    def undated(request: HttpRequest, **how: Any) -> HttpResponse:
+        return replace(sent(request, **how), headers={})  # the account's clock is not the one that is moved here
+
+    monkeypatch.setattr(azure.http, "send", undated)
     with azure.broker(storage(azure.identity("client_secret"), max_ttl="2h"), clock=clock) as broker:
         for number in range(12):
             made = broker.storage("lake", f"{LAKE}/sales/{number}").get()
@@ -252,6 +263,7 @@ def _raw(text: str) -> Answer:
         lambda: _key(SignedExpiry="canary"),
         lambda: _key(SignedExpiry="2026-13-45T00:00:00Z"),
         lambda: _key(SignedExpiry="2999-01-01T00:00:00Z"),
+        lambda: _key(SignedExpiry="0001-01-01T00:00:00Z"),
         lambda: _key(SignedStart="2000-01-01T00:00:00Z"),
         lambda: _key(Value="<b>canary</b>"),
         lambda: _key(Value="&amp;canary"),
@@ -297,6 +309,50 @@ def test_a_refusal_of_the_account_says_what_to_do(
         fault = _refused(kind, broker.storage("lake", f"{LAKE}/sales").get, text)
     assert not getattr(fault, "grant_denied", False)
     assert len(azure.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        " " * 1_000_000,
+        "<?xml ?>" + " " * 8_000,
+        "<UserDelegationKey>" + " " * 8_000,
+        "<UserDelegationKey>" + "<a></a>" * 1_100,
+        "<UserDelegationKey><" + "a" * 8_000,
+        "<" * 1_000_000,
+        "<Code>" * 150_000,
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_long_answer_that_is_no_key_takes_no_time(azure: AzureWorld, hostile: str, status: int) -> None:
+    azure.blob.next.append(Answer(status, hostile.encode()))
+    with azure.broker(storage(azure.identity("client_secret"))) as broker:
+        source = broker.storage("lake", f"{LAKE}/sales")
+        began = time.process_time()
+        _refused(MalformedResponse, source.get, "user delegation key")
+    assert time.process_time() - began < 1, "64 KiB of blanks once took six seconds"
+
+
+# --- clocks that disagree ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("off", [-86_400, -7_200, -720, -240, 0, 240, 720, 7_200, 86_400])
+def test_a_sas_is_told_by_our_clock_and_signed_by_the_accounts(azure: AzureWorld, off: int) -> None:
+    """However far our clock is ahead (or behind), a SAS lives as long as it is told, and its key has begun."""
+    clock = ManualClock(datetime.now(UTC) + timedelta(seconds=off))
+    with azure.broker(storage(azure.identity("managed_identity"), max_ttl="15m"), clock=clock) as broker:
+        value = broker.storage("lake", f"{LAKE}/sales").get()
+    assert azure.requests.count(KEY) == (2 if abs(off) > 300 else 1)
+    now, key = datetime.now(UTC), azure.blob.keys[-1]
+    assert value.expires_at is not None
+    told, lives = value.expires_at - clock.now(), datetime.fromisoformat(oracle.parse(_sas(value))["se"]) - now
+    assert timedelta(minutes=14, seconds=50) < told <= lives + timedelta(seconds=2)
+    assert lives < timedelta(minutes=15, seconds=2)
+    assert oracle.allows(_sas(value), oracle.Request("read", "acme", "lake", "sales/1", now), key)
+    assert datetime.fromisoformat(key.signed_start or "") <= now, "the key has begun"
+    if off <= -7_200:  # a key that is over by the account's clock is refused, and asked for by that clock
+        assert len(azure.blob.wrong) == 1
+        azure.blob.wrong.clear()
 
 
 # --- tokens for catalogs and compute ----------------------------------------------------------------------------------
@@ -578,7 +634,7 @@ def _a_page(world: AzureWorld, block: dict[str, Any]) -> None:
         ("client_secret", _wrong_secret, IssueDenied, r"AADSTS7000215, .*its value \(not its id\)", 1),
         ("client_secret", _no_secret, SecretNotFound, "secret 'app' not found", 0),
         ("managed_identity", _no_identity, CredentialUnavailable, "HTTP 400: no such identity is assigned here", 1),
-        ("managed_identity user", _no_identity, CredentialUnavailable, "assign the identity of client_id '5c1d2b3a", 1),
+        ("managed_identity user", _no_identity, CredentialUnavailable, "assign the identity that client_id names", 1),
         ("managed_identity", _nobody_answers, IssuerUnavailable, "what runs in Azure; name another credential_source", 1),
         ("managed_identity", _updating, IssuerUnavailable, "HTTP 410: it is asked again later", 1),
         ("managed_identity", _throttled, IssuerUnavailable, "HTTP 429", 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from credbroker.context import Context, HttpResponse
 from credbroker.credentials import AccessToken, Credential, DatabaseCredentials, GCSCredentials
 from credbroker.errors import ConfigurationError, IssueDenied, MalformedResponse
 from credbroker.location import Location
-from credbroker.profile import CatalogProfile, CredentialSettings, Profile, StorageProfile
+from credbroker.profile import CatalogProfile, CredentialSettings, Profile, StorageProfile, SubjectToken
 from credbroker.providers import Grant
 from credbroker.providers.service_account import ServiceAccountProvider
 from credbroker.request import Access, CredentialRequest
@@ -122,3 +123,28 @@ def test_what_is_no_token_with_an_end_is_not_exchanged(base: Credential) -> None
 def test_whose_account_it_is_must_be_said(profile: Profile, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         ServiceAccountProvider().plan(ASKED, profile)
+
+
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        (
+            SubjectToken(
+                url="http://169.254.169.254/latest/meta-data/iam/security-credentials/web", field="SecretAccessKey"
+            ),
+            r"credentials\.subject_token\.url is a metadata service's.*subject_token\.aws",
+        ),
+        (
+            SubjectToken(url="https://ci.example/token", headers={"Host": "other.example"}),
+            r"credentials\.subject_token\.headers has 'Host', .*leave it out",
+        ),
+    ],
+)
+def test_a_subjects_url_and_headers_are_refused_before_anything_is_asked(subject: SubjectToken, words: str) -> None:
+    pool = "//iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/pods/providers/cluster"
+    block = CredentialSettings(
+        mode="service_account", credential_source="web_identity", audience=pool, subject_token=subject
+    )
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        ServiceAccountProvider().plan(ASKED, replace(LAKE, credentials=block))
+    assert "other.example" not in str(caught.value)

@@ -70,8 +70,8 @@ def test_one_of_its_audiences_is_enough(audience: object) -> None:
     issued(projected_token("-", now=NOW, aud=audience))
 
 
-def test_without_an_audience_any_is_taken() -> None:
-    issued(projected_token("https://kubernetes.default.svc", now=NOW), audience=None)
+def test_the_caller_may_name_the_audience_where_the_profile_does_not() -> None:
+    issued(projected_token("lakekeeper", now=NOW), audience=None, request=replace(REQUEST, audience="lakekeeper"))
 
 
 def test_its_life_is_never_longer_than_it_was_made_for() -> None:
@@ -165,13 +165,21 @@ def test_a_file_that_may_not_be_read_says_why(error: OSError) -> None:
         ({"subject_token": SubjectToken(profile=("catalog", "idp"))}, r"subject_token\.file is missing"),
         ({"subject_token": SubjectToken(file=PATH, profile=("catalog", "idp"))}, "exactly one of"),
         ({"subject_token": SubjectToken(file=PATH, url="http://169.254.169.254/")}, "exactly one of"),
-        ({"scope": "read"}, r"credentials\.scope is set, and such a token has no scope"),
+        ({"audience": None}, r"credentials\.audience is missing: name whom the token is for, as 'audience' of the pod's"),
+        ({"audience": ""}, r"credentials\.audience is missing"),
+        ({"scope": "read"}, r"credentials\.scope is not used by platform 'kubernetes'"),
     ],
 )
 def test_settings_that_cannot_work_are_named_when_the_handle_is_made(settings: dict[str, Any], why: str) -> None:
     profile = CatalogProfile(name="lake", credentials=replace(SETTINGS, **settings))
     with pytest.raises(ConfigurationError, match=why):
         ServiceAccountProvider().plan(REQUEST, profile)
+
+
+def test_an_empty_audience_of_the_caller_s_is_none() -> None:
+    profile = CatalogProfile(name="lake", credentials=replace(SETTINGS, audience=None))
+    with pytest.raises(ConfigurationError, match=r"credentials\.audience is missing"):
+        ServiceAccountProvider().plan(replace(REQUEST, audience=""), profile)
 
 
 # -- a day with the kubelet ------------------------------------------------------------------------------------------------

@@ -11,11 +11,16 @@ import pytest
 from credbroker import Broker, S3Credentials
 from credbroker.context import Context, HttpRequest, HttpResponse
 from credbroker.errors import AccessDenied, ConfigurationError
+from credbroker.providers._signed_catalog import refuses_keys
 from credbroker.testing import FakeHttp, ManualClock, answer
 
 ROLE = "arn:aws:iam::123456789012:role/Catalogs"
 BUCKET = "arn:aws:s3tables:eu-west-1:123456789012:bucket/acme"
 SIGNED = {"rest.sigv4-enabled": True, "rest.signing-name": "glue"}
+TABLES = {
+    "uri": "https://s3tables.eu-west-1.amazonaws.com/iceberg",
+    "properties": {"rest.sigv4-enabled": True, "rest.signing-name": "s3tables"},
+}
 ANSWER = b"""<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
 <AccessKeyId>ASIAMADEUP</AccessKeyId><SecretAccessKey>role-secret</SecretAccessKey><SessionToken>role-token</SessionToken>
 <Expiration>2026-01-01T01:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"""
@@ -124,6 +129,21 @@ def test_the_rest_endpoint_of_glue_has_its_catalog_as_the_warehouse() -> None:
     assert "warehouse must be the id of a Glue catalog" in fault_of(**rest, warehouse="s3://lake")
 
 
+def test_a_bucket_by_its_name_is_another_servers_whose_accounts_are_its_own() -> None:
+    own = {"sts_endpoint": "https://seaweedfs.example"}
+    assert "arn:aws:s3tables:*:*:bucket/acme" in policy_of(**TABLES, warehouse="s3://acme", credentials=own)
+    assert "s3tables:*" not in policy_of(**TABLES, warehouse=BUCKET)
+
+
+@pytest.mark.parametrize(("status", "refused"), [(400, True), (403, True), (200, False), (404, False), (503, False)])
+def test_keys_are_refused_by_the_code_of_a_refusal(status: int, refused: bool) -> None:
+    assert refuses_keys(status, {"x-amzn-errortype": "ExpiredTokenException"}, b"") is refused
+    assert refuses_keys(status, {}, b'{"__type": "aws#ExpiredTokenException:http://x/#y"}') is refused
+    assert not refuses_keys(
+        status, {"x-amzn-errortype": "AccessDeniedException"}, b'{"__type": 1, "error": [], "Code": null}'
+    )
+
+
 def test_an_api_is_the_one_in_the_hosts_name() -> None:
     enabled = {"rest.sigv4-enabled": "true"}
     policy = policy_of(uri="https://abc123.execute-api.eu-west-1.amazonaws.com/prod", properties=enabled)
@@ -140,11 +160,17 @@ def test_an_api_is_the_one_in_the_hosts_name() -> None:
         ({"type": "glue", "uri": "http://glue.example"}, "catalogs.c.uri is plain http"),
         ({"type": "glue", "properties": {"glue.databases": "sales.*"}}, "glue.databases must list databases"),
         ({"type": "glue", "properties": {"glue.databases": "a.b.c"}}, "glue.databases must list databases"),
+        *(({"type": "glue", "properties": {"glue.databases": blank}}, "names no database") for blank in ("", " ", " , ,")),
         ({"type": "glue", "properties": {"glue.id": "acme"}}, "glue.id must be the id of a Glue catalog"),
         ({"type": "glue", "credentials": {"role_arn": None}}, "role_arn is missing"),
         ({"type": "glue", "credentials": {"credential_source": None}}, "credential_source is missing"),
         ({"type": "s3tables"}, "warehouse must be the table bucket's ARN"),
         ({"type": "s3tables", "warehouse": "s3://acme"}, "warehouse must be the table bucket's ARN"),
+        ({**TABLES, "warehouse": "s3://acme"}, "warehouse must be the table bucket's ARN where the role is AWS's"),
+        (
+            {**TABLES, "warehouse": "s3://acme", "credentials": {"sts_endpoint": "https://sts.eu-west-1.amazonaws.com"}},
+            "warehouse must be the table bucket's ARN where the role is AWS's",
+        ),
         ({"type": "s3tables", "warehouse": BUCKET.replace("eu-west", "us-east")}, "table bucket of another region"),
         ({"type": "s3tables", "warehouse": BUCKET.replace("aws", "aws-cn", 1)}, "warehouse is not in the role's partition"),
         ({"type": "s3tables", "warehouse": f"{BUCKET}*"}, "warehouse must be the table bucket's ARN"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credbroker.wire.expiry import corrected, retry_after
+from credbroker.wire.expiry import corrected, in_utc, is_transient, retry_after
 
 NOW = datetime(2026, 11, 22, 20, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -21,6 +21,16 @@ lives = st.timedeltas(SECOND, timedelta(hours=12))
 
 def _header(server_time: datetime) -> str:
     return format_datetime(server_time.replace(microsecond=0), usegmt=True)
+
+
+@pytest.mark.parametrize("stated", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-11-22T20:00:00"])
+def test_a_time_that_is_no_instant_of_utc_is_none(stated: str) -> None:
+    assert in_utc(datetime.fromisoformat(stated)) is None
+    assert in_utc(stated) is None
+
+
+def test_an_instant_is_told_in_utc() -> None:
+    assert in_utc(datetime.fromisoformat("2026-11-22T22:00:00+02:00")) == NOW
 
 
 def test_a_clock_that_may_be_right_is_not_corrected() -> None:
@@ -98,3 +108,13 @@ def test_retry_after_in_the_past_is_no_time() -> None:
 @pytest.mark.parametrize("header", [None, "", "soon", "-5", "1e3", "NaN", "9" * 40, "٣"])
 def test_retry_after_that_cannot_be_read_says_nothing(header: str | None) -> None:
     assert retry_after(header, NOW) is None
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 529, 599])
+def test_a_status_that_judges_nothing_is_transient(status: int) -> None:
+    assert is_transient(status)
+
+
+@pytest.mark.parametrize("status", [200, 204, 400, 401, 403, 404, 409, 410, 412, 418, 421, 422])
+def test_a_status_that_is_an_answer_is_not(status: int) -> None:
+    assert not is_transient(status)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.httpsession import create_urllib3_context
 from botocore.loaders import Loader
 from botocore.session import Session
 
@@ -85,5 +87,17 @@ def client(service: str, keys: BrokerKeys, *, region: str, endpoint: str, networ
         verify=network.ca_file or True,
         config=Config(**settings),
     )
+    # Once for the connections there are, and once for those by a proxy, which are made later.
+    connections = made._endpoint.http_session  # noqa: SLF001 - no setting leads to it
+    connections._get_ssl_context = _tls  # noqa: SLF001
+    connections._manager.connection_pool_kw["ssl_context"] = _tls()  # noqa: SLF001
     made.meta.events.register_first(f"needs-retry.{service}", keys.retry_if_refused)
+    return made
+
+
+def _tls() -> ssl.SSLContext:
+    """Botocore's, whose sessions' keys are not written to the file that ``SSLKEYLOGFILE`` names."""
+    context: Any = create_urllib3_context()
+    context.keylog_filename = None
+    made: ssl.SSLContext = context
     return made

@@ -12,15 +12,11 @@ from credbroker.config.settings import NetworkSettings
 from credbroker.credentials import AccessToken, S3Credentials
 from credbroker.errors import ConfigurationError, MalformedResponse
 from credbroker.integrations.reach import check_host, proxy_for
-from credbroker.providers._signed_catalog import Signing
+from credbroker.providers._signed_catalog import Signing, refuses_keys
 from credbroker.source import CredentialSource
 
 # 419 is Iceberg's AuthenticationTimeoutResponse (REST specification, "Authentication Timeout"); servers use either.
 _TOKEN_REFUSED = frozenset({401, 419})
-# AWS, Common Error Types: the keys are over, or not known. A wrong clock, or a missing right, no other keys would mend.
-_KEYS_REFUSED = frozenset(
-    {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"}
-)
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 10.0, 60.0
 """Seconds. There is none for the answer to a change: a commit that is given up on may yet have happened."""
 
@@ -109,20 +105,10 @@ class SignedTransport(CatalogTransport):
         )
 
     def _refuses(self, response: Response) -> bool:
-        return super()._refuses(response) or (response.status_code == 403 and _error_type(response) in _KEYS_REFUSED)
-
-
-def _error_type(response: Response) -> str:
-    """What AWS calls the error: in a header, else in the body as the Iceberg specification has it."""
-    named = response.headers.get("x-amzn-errortype", "").partition(":")[0]
-    if named:
-        return named
-    try:
-        body = response.json()
-    except ValueError:
-        return ""
-    error = body.get("error") if isinstance(body, dict) else None
-    return str(error.get("type", "")) if isinstance(error, dict) else ""
+        if super()._refuses(response):
+            return True
+        # The body of any other answer may be long, and is not read here.
+        return response.status_code in (400, 403) and refuses_keys(response.status_code, response.headers, response.content)
 
 
 def session(

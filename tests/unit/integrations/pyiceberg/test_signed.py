@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
+from tests.servers.certificates import server_context
+from tests.servers.hostile import HostileServer, answer, saying
 from tests.servers.loopback import LoopbackServer
 from tests.unit.integrations.pyiceberg.conftest import CANARY, ROLE, SCHEMA, CatalogServer, metadata
 from tests.unit.integrations.pyiceberg.test_sql import FolderAsStore
@@ -106,7 +108,9 @@ def test_a_query_is_sent_as_it_is_signed(server: CatalogServer, signed: requests
     assert server.asked[0].path == f"/v1/config?a=b%20c&empty=&warehouse={escaped}"
 
 
-@pytest.mark.parametrize("kind", ["ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"])
+@pytest.mark.parametrize(
+    "kind", ["ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch"]
+)
 @pytest.mark.parametrize("in_header", [True, False])
 def test_keys_that_are_refused_are_replaced_and_the_request_sent_once_more(
     desk: Desk, server: CatalogServer, signed: requests.Session, kind: str, in_header: bool
@@ -119,7 +123,7 @@ def test_keys_that_are_refused_are_replaced_and_the_request_sent_once_more(
     assert desk.role.calls == 2
 
 
-@pytest.mark.parametrize("kind", ["AccessDeniedException", "SignatureDoesNotMatch", "ForbiddenException"])
+@pytest.mark.parametrize("kind", ["AccessDeniedException", "ForbiddenException"])
 def test_a_right_that_is_missing_is_the_callers_and_no_other_keys_are_tried(
     desk: Desk, server: CatalogServer, signed: requests.Session, kind: str
 ) -> None:
@@ -277,3 +281,28 @@ def test_a_host_that_is_not_allowed_is_not_asked(desk: Desk) -> None:
             endpoint="https://glue.example/",
             network=network,
         )
+
+
+def test_the_keys_of_a_session_are_in_no_key_log(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``SSLKEYLOGFILE`` would give whoever can set it, and has the packets, the signed requests and their session tokens."""
+    from credbroker.config.settings import NetworkSettings
+
+    log = tmp_path / "keys.log"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(log))
+    with HostileServer(saying(answer(b'{"DatabaseList": []}')), tls=server_context(tmp_path)) as server:
+        made = {
+            trusted: client(
+                "glue",
+                BrokerKeys(desk.broker.catalog("glue"), "glue"),
+                region="eu-west-1",
+                endpoint=server.url,
+                network=NetworkSettings(ca_file=str(tmp_path / "ca.pem") if trusted else None),
+            )
+            for trusted in (True, False)
+        }
+        assert made[True].get_databases()["DatabaseList"] == []
+        with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
+            made[False].get_databases()
+    assert not log.exists() or "CLIENT_" not in log.read_text()
+    through = made[True]._endpoint.http_session._get_proxy_manager("http://127.0.0.1:1")
+    assert through.connection_pool_kw["ssl_context"].keylog_filename is None
