@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from credbroker.config import PlatformConfig
-    from credbroker.config.settings import NetworkSettings
+    from credbroker.config.settings import NetworkSettings, SidecarSettings
     from credbroker.secrets.reference import SecretReference
 
 _MOST_NAMES = 10_000
@@ -222,6 +222,16 @@ class Broker:
     def network(self) -> NetworkSettings:
         """The ``network:`` section: a data client, too, reaches the world by it alone."""
         return self._brokerage.platform.network
+
+    @property
+    def sidecar(self) -> SidecarSettings | None:
+        """The ``sidecar:`` section, None where there is none: what ``credbroker sidecar`` serves, as of the last reload."""
+        return self._brokerage.platform.sidecar
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The absolute paths of the files that it was made from, in their order; none for a mapping."""
+        return self._brokerage.reference.paths
 
     def resolve(self, reference: SecretReference) -> SecretStr:
         """Resolve a secret by the configuration's backends, afresh. Raises ``SecretNotFound``."""

@@ -19,6 +19,7 @@ from credbroker import (
     SecretReference,
     TableCredentials,
 )
+from credbroker.config.settings import SidecarSettings
 from credbroker.context import Context
 from credbroker.credentials import Credential, StorageCredentials
 from credbroker.location import Location
@@ -61,6 +62,7 @@ def handles(broker: Broker) -> None:
     assert_type(lake.explain().locations, tuple[Location, ...] | None)
     assert_type(broker.table("production", "sales.orders").get().locations, tuple[Location, ...] | None)
     assert_type(broker.table("production", "sales.orders").get().prefixes, tuple[Location, ...])
+    assert_type(broker.sidecar, SidecarSettings | None)
     broker.storage("lake", acess="read")  # type: ignore[call-arg]  # a misspelt keyword is caught before it runs
 
 

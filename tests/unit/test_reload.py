@@ -326,6 +326,25 @@ def test_files_are_read_again(tmp_path: Path) -> None:
         assert pickle.loads(pickle.dumps(broker))._brokerage is broker._brokerage
 
 
+def test_the_bindings_of_the_sidecar_are_reloaded_and_no_value_is_dropped_for_them() -> None:
+    issuer = ControlledProvider()
+    with broker_of(CONFIG, issuer) as broker:
+        assert broker.sidecar is None
+        source = broker.catalog("a")
+        assert text(source.get()) == "token-1"
+        fingerprint = broker._brokerage.reference.fingerprint
+        binding = {"catalog": "a", "scope": "one", "protocols": ["oauth2-token"]}
+        broker.reload(changed("sidecar", to={"bindings": {"a": binding}}))
+        served = broker.sidecar
+        assert served is not None
+        assert served.bindings["a"].scope == "one"
+        assert (text(source.get()), issuer.calls) == ("token-1", 1)
+        assert broker._brokerage.reference.fingerprint == fingerprint
+        with pytest.raises(ConfigurationError, match="goes beyond the profile's scope"):
+            broker.reload(changed("sidecar", to={"bindings": {"a": {**binding, "scope": "three"}}}))
+        assert broker.sidecar is served
+
+
 def test_a_broker_of_no_file_must_be_told_what_to_reload() -> None:
     with broker_of(CONFIG, ControlledProvider()) as broker, pytest.raises(ConfigurationError, match="made from no file"):
         broker.reload()

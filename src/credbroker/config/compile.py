@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar, cast
 
+from credbroker.config.bindings import sidecar_settings
 from credbroker.config.credentials import CredentialsConfig, SubjectTokenConfig
 from credbroker.config.environments import is_production
 from credbroker.config.faults import spelled
@@ -24,7 +25,6 @@ from credbroker.secrets.settings import BackendLogin, BackendSettings
 
 _T = TypeVar("_T")
 _DEFAULT_BACKENDS = (BackendSettings(type="env"), BackendSettings(type="files", path=DEFAULT_ROOT))
-_TYPES = {"s3": "s3", "gs": "gcs", "abfss": "azure"}
 _KINDS: dict[str, Kind] = {"catalogs": "catalog", "storage": "storage", "compute": "compute"}
 # Made from others, or not taken over as they are written.
 _OTHERWISE = frozenset(
@@ -72,6 +72,7 @@ def compiled(config: PlatformConfig, tree: Node, paths: tuple[str, ...] = ()) ->
         plugins=tuple(config.plugins),
         audit=_audit(config, tree, production=production),
         observability=config.observability,
+        sidecar=sidecar_settings(config.sidecar, tree, storage),
         fingerprint=fingerprint(config),
         paths=paths,
         warnings=notes(config, tree),
@@ -79,16 +80,14 @@ def compiled(config: PlatformConfig, tree: Node, paths: tuple[str, ...] = ()) ->
 
 
 def _storage(name: str, config: StorageConfig, tree: Node, network: NetworkSettings, *, production: bool) -> StorageProfile:
-    bucket = config.bucket_location()
-    locations = _locations(config.locations) if config.locations is not None else (bucket,) if bucket else ()
     return StorageProfile(
         name=name,
         where=_where(tree, "storage", name),
         production=production,
         credentials=_credentials(config.credentials, tree, ("storage", name)),
-        locations=locations,
+        locations=config.allowed(),
         access=config.access or Access.READ,
-        type=config.type or _type_of(locations),
+        type=config.store(),
         region=config.region or None,
         endpoint=_placed(config.endpoint, tree, ("storage", name, "endpoint")) or None,
         path_style_access=config.path_style_access,
@@ -100,12 +99,6 @@ def _storage(name: str, config: StorageConfig, tree: Node, network: NetworkSetti
         policy_escapes=config.policy_escapes,
         max_ttl=config.max_ttl,
     )
-
-
-def _type_of(locations: tuple[Location, ...]) -> str:
-    """The kind of store that the locations are on; S3 where there is none, or several."""
-    kinds = {_TYPES[location.scheme] for location in locations}
-    return kinds.pop() if len(kinds) == 1 else "s3"
 
 
 def _catalog(

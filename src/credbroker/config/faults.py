@@ -44,10 +44,10 @@ class Fault:
 
 
 def failed(faults: Sequence[Fault]) -> ConfigurationError:
-    """The one error for all faults, in the order of the file, one for each place."""
-    first: dict[Path, Fault] = {}
+    """The one error for all faults, in the order of the file, one for each place. A key that is repeated has several."""
+    first: dict[tuple[Path, int], Fault] = {}
     for fault in faults:
-        first.setdefault(fault.path, fault)
+        first.setdefault((fault.path, fault.node.line), fault)
     kind = CredentialDetected if any(fault.credential for fault in faults) else ConfigurationError
     ordered = sorted(first.values(), key=lambda fault: (fault.node.file, fault.node.line))
     if len(ordered) == 1:

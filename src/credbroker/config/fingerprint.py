@@ -13,8 +13,8 @@ from credbroker.config.credentials import CredentialsConfig
 from credbroker.config.platform import PlatformConfig
 from credbroker.config.secret_backends import BackendConfig
 
-# Neither changes what is issued, to whom, or what is recorded of it.
-_LEFT_OUT = frozenset({"version", "observability"})
+# None of them changes what is issued, to whom, or what is recorded of it.
+_LEFT_OUT = frozenset({"version", "observability", "sidecar"})
 
 
 def fingerprint(config: PlatformConfig) -> str:

@@ -17,6 +17,7 @@ from credbroker.config.sections import (
     ProfileConfig,
     StorageConfig,
 )
+from credbroker.config.sidecar import BindingConfig, FileConfig, OnChangeConfig, ReadersConfig, SidecarConfig
 from credbroker.config.tree import Node, Path
 
 PROFILES: dict[str, type[ProfileConfig]] = {"catalogs": CatalogConfig, "storage": StorageConfig, "compute": ComputeConfig}
@@ -83,11 +84,26 @@ def _places(tree: Node) -> Iterator[_Place]:
             yield _Place(path, profile, frozenset(model.model_fields), _FLOE_PROFILE, strict=False)
             yield from _credentials((*path, "credentials"), profile.entries().get("credentials"), plugins_of(tree))
     yield from _credentials(("credentials",), top.get("credentials"), plugins_of(tree))
-    for section, known in (("network", NetworkConfig.model_fields), ("audit", AuditConfig.model_fields), ("sidecar", ())):
+    for section, known in (("network", NetworkConfig.model_fields), ("audit", AuditConfig.model_fields)):
         if section in top:
             yield _Place((section,), top[section], frozenset(known))
+    yield from _sidecar(top.get("sidecar", Node(None)))
     for index, backend in enumerate(top.get("secret_backends", Node(None)).items()):
         yield from _backend(("secret_backends", index), backend)
+
+
+def _sidecar(node: Node) -> Iterator[_Place]:
+    path: Path = ("sidecar",)
+    yield _Place(path, node, frozenset(SidecarConfig.model_fields))
+    readers = node.entries().get("readers", Node(None))
+    yield _Place((*path, "readers"), readers, frozenset(ReadersConfig.model_fields))
+    for name, binding in node.entries().get("bindings", Node(None)).entries().items():
+        below: Path = (*path, "bindings", name)
+        yield _Place(below, binding, frozenset(BindingConfig.model_fields))
+        on_change = binding.entries().get("on_change", Node(None))
+        yield _Place((*below, "on_change"), on_change, frozenset(OnChangeConfig.model_fields))
+        for index, file in enumerate(binding.entries().get("files", Node(None)).items()):
+            yield _Place((*below, "files", index), file, frozenset(FileConfig.model_fields))
 
 
 def _credentials(path: Path, node: Node | None, plugins: frozenset[str]) -> Iterator[_Place]:

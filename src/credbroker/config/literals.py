@@ -8,7 +8,7 @@ from credbroker.config.faults import Fault
 from credbroker.config.forms import form, has_secret_setting, has_url_password, is_secret_key, without_templates
 from credbroker.config.tree import Node, Path
 
-_SECTIONS = ("catalogs", "storage", "compute", "credentials", "network", "secret_backends", "audit", "principal")
+_SECTIONS = ("catalogs", "storage", "compute", "credentials", "network", "secret_backends", "audit", "principal", "sidecar")
 _REMEDY = "keep it in a secret, and name that by {secret_ref: name} under credentials"
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from credbroker.config.environments import is_misspelt, is_unknown
 from credbroker.config.faults import Fault
 from credbroker.config.keys import unknown_keys
 from credbroker.config.platform import PlatformConfig
+from credbroker.config.sidecar import REFRESHED_EARLY
 from credbroker.config.tree import Node, Path
+from credbroker.config.values import spoken
 
+# Readers' windows: AWS SDKs 10 to 15 minutes, google-auth 3m45s, azure-identity 5 minutes, of what they take to be the end.
+_SHORT = timedelta(minutes=20)
 _STORAGE_ONLY = ("allow_unscoped", "allow_container_scope", "kms_keys", "policy_escapes")
 
 
@@ -39,6 +44,24 @@ def _notes(config: PlatformConfig, tree: Node) -> Iterator[Fault]:
             text = "cannot be read as a location, so that nothing may be asked of this profile: write 'locations:'"
             yield _note(tree, ("storage", name, "bucket"), text)
     yield from _without_effect(config, tree)
+    yield from _too_short(config, tree)
+
+
+def _too_short(config: PlatformConfig, tree: Node) -> Iterator[Fault]:
+    for name, binding in config.sidecar.bindings.items() if config.sidecar is not None else ():
+        eager = [protocol for protocol in binding.protocols if protocol in REFRESHED_EARLY]
+        profiles = (
+            config.storage.get(binding.storage or ""),
+            config.catalogs.get(binding.catalog or ""),
+            config.compute.get(binding.compute or ""),
+        )
+        life = next((profile.max_ttl for profile in profiles if profile is not None), _SHORT * 2)
+        if eager and life <= _SHORT:
+            text = (
+                f"serves {', '.join(eager)}, whose clients refresh 5 to 15 minutes before the end, and the max_ttl of its "
+                f"profile is {spoken(life)}: they would ask at every call; give the profile max_ttl: 1h"
+            )
+            yield _note(tree, ("sidecar", "bindings", name), text)
 
 
 def _without_effect(config: PlatformConfig, tree: Node) -> Iterator[Fault]:

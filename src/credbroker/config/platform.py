@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
 
 from credbroker.config.credentials import CredentialsConfig
-from credbroker.config.faults import failed, faults_of
+from credbroker.config.faults import Fault, failed, faults_of
 from credbroker.config.rules import PROFILE_SECTIONS, broken_rules
 from credbroker.config.secret_backends import BackendConfig
 from credbroker.config.sections import (
@@ -19,6 +19,7 @@ from credbroker.config.sections import (
     Section,
     StorageConfig,
 )
+from credbroker.config.sidecar import SidecarConfig
 from credbroker.config.tree import Node, tree_of
 from credbroker.config.values import Text, Version
 from credbroker.errors import ConfigurationError
@@ -43,7 +44,7 @@ class PlatformConfig(Section):
     credentials: CredentialsConfig | None = None
     audit: AuditConfig | None = None
     observability: dict[str, Any] = Field(default_factory=dict)
-    sidecar: dict[str, Any] | None = None
+    sidecar: SidecarConfig | None = None
 
     @model_validator(mode="wrap")
     @classmethod
@@ -55,7 +56,8 @@ class PlatformConfig(Section):
             del data
             raise ConfigurationError("a configuration is a map of sections: catalogs, storage, compute and so on")
         tree: Node = info.context["tree"] if info.context else tree_of(data)
-        broken = broken_rules(tree)
+        repeated: list[Fault] = info.context.get("repeated", []) if info.context else []
+        broken = [*repeated, *broken_rules(tree)]
         config: Self | None = None
         try:
             config = handler(_given(tree))
@@ -63,7 +65,7 @@ class PlatformConfig(Section):
             broken = faults_of(error, tree) + broken
         if config is None or broken:
             failure = failed(broken)
-            del data, tree, broken, config, info, handler
+            del data, tree, broken, repeated, config, info, handler
             raise failure
         return config
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import yaml
 
-from credbroker.config.faults import HIDDEN, looks_like_key
+from credbroker.config.faults import HIDDEN, Fault, looks_like_key
 from credbroker.config.scalars import scalar
-from credbroker.config.tree import MAX_DEPTH, MAX_NODES, Node
+from credbroker.config.tree import MAX_DEPTH, MAX_NODES, Node, Path
 from credbroker.errors import ConfigurationError
 
 MAX_BYTES = 1024 * 1024
@@ -25,8 +25,10 @@ _LIST_TAGS = frozenset({None, "!", "tag:yaml.org,2002:seq"})
 _MERGE = "<<"
 
 
-def read_yaml(raw: bytes, file: str) -> Node:
+def read_yaml(raw: bytes, file: str, repeated: list[Fault] | None = None) -> Node:
     """The map that a YAML file holds; an empty file is an empty map. ``file`` is the name that errors give it.
+
+    ``repeated`` takes the duplicate keys, for a caller who refuses the file for them together with all else that is wrong.
 
     Raises ``ConfigurationError`` over 1 MiB, 64 levels or 50,000 values (aliases counted as often as they are used), for a
     duplicate key, a tag, more than one document, or broken syntax; with file, line and column, never with what stands there.
@@ -34,7 +36,7 @@ def read_yaml(raw: bytes, file: str) -> Node:
     if len(raw) > MAX_BYTES:
         raise ConfigurationError(f"{file}: is larger than 1 MiB")
     text = _decoded(raw, file)
-    root, place = _parsed(text, file)
+    root, place = _parsed(text, file, repeated)
     if root is None:
         raise ConfigurationError(f"{place}: is not valid YAML: look at quotes, colons and indentation, here and above")
     if root.value is None:
@@ -44,9 +46,9 @@ def read_yaml(raw: bytes, file: str) -> Node:
     return root
 
 
-def _parsed(text: str, file: str) -> tuple[Node | None, str]:
+def _parsed(text: str, file: str, repeated: list[Fault] | None) -> tuple[Node | None, str]:
     try:
-        return _Builder(text, file).document(), file
+        return _Builder(text, file, repeated).document(), file
     except yaml.YAMLError as error:
         # Only its place is kept: PyYAML's text quotes the line, and an undefined alias or tag by its name.
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -69,9 +71,11 @@ def _decoded(raw: bytes, file: str) -> str:
 
 
 class _Builder:
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, repeated: list[Fault] | None) -> None:
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=_LOADER)
         self._file = file
+        self._repeated = repeated
+        self._path: Path = ()  # of the map or list that is being read
         self._anchors: dict[str, Node | None] = {}  # None: begun, and not complete yet
         self._count = 0
 
@@ -138,7 +142,8 @@ class _Builder:
                 merged = self._merged(self._node(next(self._events), depth + 1), event)
                 continue
             self._check_new(entries, key, event)
-            entries[key] = self._node(next(self._events), depth + 1).at_line(_place(event)[0])
+            node = self._below(key, next(self._events), depth).at_line(_place(event)[0])
+            entries.setdefault(key, node)
         return {**(merged or {}), **entries}
 
     def _items(self, depth: int) -> list[Node]:
@@ -146,8 +151,14 @@ class _Builder:
         for event in self._events:
             if isinstance(event, yaml.SequenceEndEvent):
                 break
-            items.append(self._node(event, depth + 1))
+            items.append(self._below(len(items), event, depth))
         return items
+
+    def _below(self, step: str | int, event: yaml.Event, depth: int) -> Node:
+        above, self._path = self._path, (*self._path, step)
+        node = self._node(event, depth + 1)
+        self._path = above
+        return node
 
     def _key(self, event: yaml.Event) -> str:
         if not isinstance(event, yaml.ScalarEvent) or not event.value:
@@ -168,10 +179,15 @@ class _Builder:
 
     def _check_new(self, entries: dict[str, Node], key: str, event: yaml.Event) -> None:
         # Two readers of one file may each take another of the two: what a review saw is then not what runs.
-        if key in entries:
-            name = key if looks_like_key(key) else HIDDEN
-            fault = f"the key {name} stands at line {entries[key].line} already: write each key once"
-            raise self._refused(event, fault)
+        if key not in entries:
+            return
+        said = f"stands at line {entries[key].line} already: write each key once"
+        if self._repeated is None:
+            raise self._refused(event, f"the key {key if looks_like_key(key) else HIDDEN} {said}")
+        line, column = _place(event)
+        # What is no name is not shown, and yet each is a fault of its own.
+        step = key if looks_like_key(key) else f"<{line}:{column}>"
+        self._repeated.append(Fault(Node(None, self._file, line), (*self._path, step), said))
 
     def _scalar(self, event: yaml.ScalarEvent) -> object:
         self._check_tag(event, event.tag, frozenset({None, "!", "tag:yaml.org,2002:str"}))

@@ -27,8 +27,8 @@ def broken_references(tree: Node) -> Iterator[Fault]:
             if not targets:
                 broken += 1
                 # To find the name that was meant takes as long as there are names, and only so many faults are shown.
-                hint = _hint(node.value, tree, sections) if broken <= MOST else ""
-                yield Fault(node, path, f"names no profile under {', '.join(sections)}{hint}")
+                more = hint(node.value, tree, sections) if broken <= MOST else ""
+                yield Fault(node, path, f"names no profile under {', '.join(sections)}{more}")
             # Of several profiles of that name the one in the first section is meant: the own one.
             edges.setdefault((section, name), []).extend((target, path) for target in targets[:1])
     yield from _circles(edges, tree)
@@ -75,7 +75,8 @@ def _names(tree: Node, section: str) -> dict[str, Node]:
     return tree.entries().get(section, Node(None)).entries()
 
 
-def _hint(name: str, tree: Node, sections: tuple[str, ...]) -> str:
+def hint(name: str, tree: Node, sections: tuple[str, ...]) -> str:
+    """What to add where a profile is named that does not exist: the name that was probably meant, or those there are."""
     known = sorted({known for section in sections for known in _names(tree, section) if is_name(known)})
     meant = nearest(name, known)
     if meant:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from credbroker.config.binding_rules import broken_bindings
 from credbroker.config.credentials import MODES, RESERVED_MODES
 from credbroker.config.environments import is_production
 from credbroker.config.faults import Fault, nearest
@@ -12,6 +13,7 @@ from credbroker.config.keys import plugins_of, unknown_keys
 from credbroker.config.literals import literals
 from credbroker.config.references import PROFILE_SECTIONS, broken_references, colliding_secrets, profiles
 from credbroker.config.secret_backends import TYPES, broken_backends
+from credbroker.config.serving_rules import broken_serving
 from credbroker.config.tree import Node, Path
 
 __all__ = ["PROFILE_SECTIONS", "broken_rules"]
@@ -34,6 +36,8 @@ def broken_rules(tree: Node) -> list[Fault]:
         _required_audit,
         broken_references,
         colliding_secrets,
+        broken_bindings,
+        broken_serving,
         literals,
     ):
         faults.extend(rule(tree))

@@ -25,6 +25,7 @@ from credbroker.location import Location
 from credbroker.request import Access
 
 _BUCKET_SCHEMES = {"s3": "s3", "gcs": "gs"}
+_STORES = {"s3": "s3", "gs": "gcs", "abfss": "azure"}
 
 
 class Section(BaseModel):
@@ -66,6 +67,18 @@ class StorageConfig(ProfileConfig):
             return Location.parse(f"{scheme}://{self.bucket}/")
         except ConfigurationError:
             return None
+
+    def allowed(self) -> tuple[Location, ...]:
+        """``locations``, else the ``bucket``: nothing outside is ever asked for."""
+        if self.locations is not None:
+            return tuple(dict.fromkeys(map(Location.parse, self.locations)))
+        bucket = self.bucket_location()
+        return (bucket,) if bucket else ()
+
+    def store(self) -> str:
+        """``type``, else the kind of store that the locations are on; S3 where there is none, or several."""
+        stores = {_STORES[location.scheme] for location in self.allowed()}
+        return self.type or (stores.pop() if len(stores) == 1 else "s3")
 
 
 class CatalogConfig(ProfileConfig):

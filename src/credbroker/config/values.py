@@ -30,7 +30,8 @@ def fault(text: str) -> PydanticCustomError:
     return PydanticCustomError(FAULT, "{text}", {"text": text})
 
 
-def _text(value: object) -> str:
+def plain_text(value: object) -> str:
+    """A text in one line, without control characters."""
     if isinstance(value, bool | int | float):
         raise fault("must be a text: put it in quotes")
     if not isinstance(value, str):
@@ -41,7 +42,7 @@ def _text(value: object) -> str:
 
 
 def _text_or_reference(value: object) -> str | SecretReference:
-    return _reference(value) if isinstance(value, Mapping | SecretReference) else _text(value)
+    return _reference(value) if isinstance(value, Mapping | SecretReference) else plain_text(value)
 
 
 def _reference(value: object) -> SecretReference:
@@ -67,7 +68,7 @@ def _truth(value: object) -> bool:
 def _location(value: object) -> str:
     message: str
     try:
-        return str(Location.parse(_text(value)))
+        return str(Location.parse(plain_text(value)))
     except ConfigurationError as error:
         message = error.message
     # Location's own text repeats the location, which may hold a pasted key: the rule comes after it.
@@ -76,7 +77,7 @@ def _location(value: object) -> str:
 
 
 def _host(value: object) -> str:
-    host = _text(value).lower()
+    host = plain_text(value).lower()
     if not _HOST.fullmatch(host):
         raise fault(
             "must be a host's name or address, without scheme, port or path; '*.' at its start stands for any subdomain"
@@ -85,14 +86,14 @@ def _host(value: object) -> str:
 
 
 def _proxy(value: object) -> str:
-    text = _text(value)
+    text = plain_text(value)
     if not _PROXY.fullmatch(text):
         raise fault("must be http://host:port or https://host:port, without user or password")
     return text
 
 
 def _absolute_path(value: object) -> str:
-    text = _text(value)
+    text = plain_text(value)
     if not text.startswith("/") or ".." in text.split("/"):
         raise fault("must be an absolute path without '..'")
     return text
@@ -103,7 +104,7 @@ def _property(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    return _text(value)
+    return plain_text(value)
 
 
 def _property_or_reference(value: object) -> str | SecretReference:
@@ -111,7 +112,7 @@ def _property_or_reference(value: object) -> str | SecretReference:
 
 
 def _names(value: object) -> tuple[str, ...]:
-    return tuple(_text(item) for item in value) if isinstance(value, list | tuple) else (_text(value),)
+    return tuple(plain_text(item) for item in value) if isinstance(value, list | tuple) else (plain_text(value),)
 
 
 def _version(value: object) -> str:
@@ -128,7 +129,7 @@ def duration(least: timedelta, most: timedelta) -> Callable[[object], timedelta]
     def parse(value: object) -> timedelta:
         parsed = value if isinstance(value, timedelta) else _duration(value)
         if not least <= parsed <= most:
-            raise fault(f"must be between {_spoken(least)} and {_spoken(most)}")
+            raise fault(f"must be between {spoken(least)} and {spoken(most)}")
         return parsed
 
     return parse
@@ -141,14 +142,15 @@ def _duration(value: object) -> timedelta:
     return int(match[1]) * _UNITS[match[2] or "s"]
 
 
-def _spoken(value: timedelta) -> str:
+def spoken(value: timedelta) -> str:
+    """A duration as it is written here."""
     for unit in ("h", "m", "s", "ms"):
         if value % _UNITS[unit] == timedelta(0):
             return f"{value // _UNITS[unit]}{unit}"
     return str(value)
 
 
-Text = Annotated[str, PlainValidator(_text)]
+Text = Annotated[str, PlainValidator(plain_text)]
 Names = Annotated[tuple[str, ...], PlainValidator(_names)]
 TextOrReference = Annotated[str | SecretReference, PlainValidator(_text_or_reference)]
 Reference = Annotated[SecretReference, PlainValidator(_reference)]

@@ -56,3 +56,9 @@ def test_it_covers_a_plugins_own_keys() -> None:
         return from_data(data).fingerprint
 
     assert of("one") != of("two")
+
+
+def test_what_the_sidecar_serves_bears_on_no_credential() -> None:
+    binding = {"storage": "b", "protocols": ["aws-container"]}
+    sidecars: list[object] = [None, {}, {"listen": "[::1]:1"}, {"bindings": {"b": binding}}]
+    assert {from_data({**DATA, "sidecar": sidecar}).fingerprint for sidecar in sidecars} == {from_data(DATA).fingerprint}

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credbroker.config.faults import Fault
 from credbroker.config.reader import read_yaml
 from credbroker.config.tree import Node
 from credbroker.errors import ConfigurationError
@@ -80,6 +81,20 @@ def test_a_second_merge_key_is_refused() -> None:
 
 def test_a_duplicate_that_is_no_word_is_not_shown() -> None:
     assert "AKIA" not in fault("AKIAIOSFODNN7EXAMPLE: 1\nAKIAIOSFODNN7EXAMPLE: 2")
+
+
+def test_a_caller_who_has_other_faults_to_tell_is_given_every_duplicate_with_its_place() -> None:
+    text = "a: {b: 1, b: 2}\nlist:\n  - {}\n  - {b: 1, c: 2, b: 3, c: 4}\nb: 1\na: 5\n" + "AKIAIOSFODNN7EXAMPLE: 1\n" * 2
+    repeated: list[Fault] = []
+    tree = read_yaml(text.encode(), "p.yaml", repeated)
+    assert [str(one) for one in repeated] == [
+        "p.yaml:1: a.b stands at line 1 already: write each key once",
+        "p.yaml:4: list[1].b stands at line 4 already: write each key once",
+        "p.yaml:4: list[1].c stands at line 4 already: write each key once",
+        "p.yaml:6: a stands at line 1 already: write each key once",
+        "p.yaml:8: <not shown> stands at line 7 already: write each key once",
+    ]
+    assert tree.at(("a", "b")).plain() == 1
 
 
 @pytest.mark.parametrize(
