@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 LARGEST_FILE = 1024 * 1024
 """Bytes. No secret, token or platform file of honest size comes near it."""
@@ -43,6 +45,17 @@ class SystemEnvironment:
             return tuple(sorted(os.listdir(path)))  # noqa: PTH208 - names, not paths, are wanted
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+
+@contextmanager
+def exported(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this very process, which had none of them, and unset them again."""
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)
 
 
 def _lies_within(path: str, directory: str, opened: os.stat_result) -> bool:
