@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from credbroker.errors import ConfigurationError, CredbrokerError
 from credbroker.location import Location
 from credbroker.providers import Grant
 from credbroker.refresh.engine import GONE
+from credbroker.refresh.policy import guard
 from credbroker.refresh.slot import Slot
 from credbroker.request import Access, CredentialRequest
 from credbroker.system.clock import elapsed as _elapsed
@@ -77,13 +78,31 @@ class CredentialSource(Generic[Value]):
         """
         return self._broker._brokerage.engine.invalidate(self._attached(), value)  # type: ignore[arg-type]  # noqa: SLF001
 
-    def on_refresh(self, callback: Callable[[Value], None]) -> Callable[[], None]:
+    def on_refresh(self, callback: Callable[[Value], None], *, now: bool = False) -> Callable[[], None]:
         """Call ``callback(value)`` with each new value, from the thread that issued it, for clients that must be pushed to.
 
-        Once there is a value (nothing is issued before the first ``get``) it is refreshed whether or not anybody gets it.
-        Call what is returned to end that.
+        Once there is a value it is refreshed whether or not anybody gets it. ``now``: the first one is issued in the
+        background at once; without it nothing is before the first ``get``. Call what is returned to end that.
         """
-        return _Push(self, callback).stop
+        return _Push(self, callback, now=now).stop
+
+    def remaining(self, value: Value) -> timedelta | None:
+        """How much longer ``value`` is handed out, at least nothing; None for a value without an end.
+
+        Counted by a clock that never jumps, so that a client can be told an end that holds by its own clock: the wall's time
+        plus this. It is a little less than the value lives: servers count whole seconds, and requests travel.
+        """
+        expires_at: datetime | None = value.expires_at  # type: ignore[attr-defined]
+        if expires_at is None:
+            return None
+        clock, slot = self._broker._brokerage.context.clock, self._slot  # noqa: SLF001
+        instants = slot.instants
+        if instants is not None and slot.held[0] is value:
+            left = instants.usable_until - clock.elapsed()
+        else:  # it has been replaced meanwhile
+            left = (expires_at - clock.now()).total_seconds()
+            left -= guard(left)
+        return timedelta(seconds=max(left, 0.0))
 
     def explain(self) -> Grant:
         """What would be granted: ``.policy``, ``.locations`` and ``.access``. Nothing is issued, and no secret is looked at.
@@ -147,11 +166,11 @@ class _Push(Generic[Value]):
 
     __slots__ = ("_callback", "_slot", "_source", "_stopped")
 
-    def __init__(self, source: CredentialSource[Value], callback: Callable[[Value], None]) -> None:
+    def __init__(self, source: CredentialSource[Value], callback: Callable[[Value], None], *, now: bool) -> None:
         self._source = source
         self._callback = callback
         self._stopped = False
-        self._listen(issued=False)
+        self._listen(issued=now)
 
     def refreshed(self, value: Any) -> None:
         if not self._stopped:

@@ -88,6 +88,13 @@ class Trail:
         """Record, when a value is replaced or dropped, whether anybody had used it."""
         self.write("usage", request, {**_asked(request), "fingerprint": value.fingerprint, "used": used}, needed=False)
 
+    def delivered(self, request: CredentialRequest, value: Credential, delivery: Mapping[str, object]) -> None:
+        """Record that a value is about to be handed to another process: to whom, and by which way (``delivery``).
+
+        Raises ``IssuerUnavailable`` where the record is required and cannot be written: the value is not to be handed out.
+        """
+        self.write("delivered", request, {**_asked(request), "fingerprint": value.fingerprint, **delivery}, needed=True)
+
     def revoked(self, request: CredentialRequest, value: Credential, *, revoked: bool, reason: str) -> None:
         """Record that a value was to be taken back at its issuer, and whether it was."""
         fields = {**_asked(request), "fingerprint": value.fingerprint, "revoked": revoked, "reason": reason}
