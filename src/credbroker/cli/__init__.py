@@ -8,30 +8,32 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 
 from credbroker.cli.command import Command, Outcome
-from credbroker.cli.demo import COMMAND as DEMO
-from credbroker.cli.doctor import COMMAND as DOCTOR
 from credbroker.cli.exit_codes import ExitCode, exit_code_of
-from credbroker.cli.explain import COMMAND as EXPLAIN
-from credbroker.cli.scan import COMMAND as SCAN
 from credbroker.cli.terminal import shown
-from credbroker.cli.validate import COMMAND as VALIDATE
 from credbroker.errors import CredbrokerError
 
-COMMANDS: tuple[Command, ...] = (EXPLAIN, DOCTOR, VALIDATE, SCAN, DEMO)
+NAMES = ("explain", "doctor", "validate", "scan", "demo", "sidecar", "exec", "status", "aws-process")
+"""Of the commands, in the order in which they are listed. The module of that name has the command as its ``COMMAND``."""
 
 _DISTRIBUTION = "credbroker-data"
 
 
-def main(argv: Sequence[str] | None = None, *, commands: Sequence[Command] = COMMANDS) -> int:
+def loaded(names: Sequence[str] = NAMES) -> tuple[Command, ...]:
+    """The commands of these names."""
+    return tuple(import_module(f"{__name__}.{name.replace('-', '_')}").COMMAND for name in names)
+
+
+def main(argv: Sequence[str] | None = None, *, commands: Sequence[Command] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's own) and return its exit code (``ExitCode``).
 
     Errors go to standard error as one text without a traceback. With ``--json`` the last line of standard output is one
     object, for an error too: ``{"ok": false, "error": <class>, "message": <text>}``.
     """
-    parser = _parser(commands)
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _parser(_asked_for(argv) if commands is None else commands)
     try:
         arguments = parser.parse_args(argv)
         if arguments.command is None:
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None, *, commands: Sequence[Command] = COM
     command: Command = arguments.command
     try:
         outcome = command.run(arguments)
-        if arguments.json:
+        if arguments.json and outcome.report:
             _print_object(dict(outcome.report))
         sys.stdout.flush()
     except CredbrokerError as error:
@@ -61,13 +63,19 @@ def main(argv: Sequence[str] | None = None, *, commands: Sequence[Command] = COM
     return outcome.code
 
 
+def _asked_for(argv: Sequence[str]) -> tuple[Command, ...]:
+    """The one command that is named; else all of them, to be listed. An SDK waits for all that ``aws-process`` loads."""
+    named = next((word for word in argv if not word.startswith("-")), None)
+    return loaded((named,) if named in NAMES else NAMES)
+
+
 def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="credbroker",
         description="Short-lived, narrowly scoped credentials for data pipelines, refreshed before they expire.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"credbroker {_version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     parser.set_defaults(command=None)
     subparsers = parser.add_subparsers(metavar="COMMAND")
     for command in commands:
@@ -78,7 +86,17 @@ def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
     return parser
 
 
+class _Version(argparse.Action):
+    """argparse's own action would have to be given the version before anybody asks, which takes a third of a start."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: object) -> None:
+        print(f"credbroker {_version()}")
+        parser.exit()
+
+
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(_DISTRIBUTION)
     except PackageNotFoundError:  # run from a source tree that is not installed
@@ -104,4 +122,4 @@ def _last_own_frame(error: BaseException) -> str:
     return f"{last.filename.rpartition(f'{os.sep}credbroker{os.sep}')[2]}:{last.lineno}"
 
 
-__all__ = ["COMMANDS", "Command", "ExitCode", "Outcome", "main"]
+__all__ = ["NAMES", "Command", "ExitCode", "Outcome", "loaded", "main"]

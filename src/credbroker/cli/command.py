@@ -11,9 +11,13 @@ from credbroker.cli.exit_codes import ExitCode
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended. ``report`` is the object that ``--json`` prints as the last line; values are plain JSON ones."""
+    """How a command ended. ``report`` is the object that ``--json`` prints as the last line; values are plain JSON ones.
 
-    code: ExitCode = ExitCode.FINE
+    It is empty where the command has printed its object itself. ``code`` is an ``ExitCode``, save where the command ran
+    another one, whose code it hands on.
+    """
+
+    code: int = ExitCode.FINE
     report: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -22,13 +22,18 @@ def add_config(parser: ArgumentParser) -> None:
     )
 
 
-def broker_of(arguments: Namespace) -> Broker:
-    """The broker of the files that are named, else of ``$CREDBROKER_CONFIG``. Raises ``ConfigurationError``."""
-    # Both cost pydantic, which `credbroker --help` does not pay for.
-    from credbroker.broker import Broker
+def paths_of(arguments: Namespace) -> tuple[str, ...]:
+    """The files that are named, else those of ``$CREDBROKER_CONFIG``. Raises ``ConfigurationError`` if there are none."""
     from credbroker.system.environment import SystemEnvironment
 
     paths = arguments.config or split(SystemEnvironment().variable(CONFIG_VARIABLE) or "")
     if not paths:
         raise ConfigurationError(f"no platform file is named: give --config FILE, or set ${CONFIG_VARIABLE}")
-    return Broker.from_yaml(*paths)
+    return tuple(paths)
+
+
+def broker_of(arguments: Namespace) -> Broker:
+    """The broker of the files that are named, else of ``$CREDBROKER_CONFIG``. Raises ``ConfigurationError``."""
+    from credbroker.broker import Broker  # it costs pydantic, which `credbroker --help` does not pay for
+
+    return Broker.from_yaml(*paths_of(arguments))

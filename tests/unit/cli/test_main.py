@@ -101,7 +101,7 @@ def test_no_command_at_all_is_shown_what_there_is(capsys: pytest.CaptureFixture[
     assert main([]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert all(f"    {each.name} " in captured.err for each in cli.COMMANDS)
+    assert all(f"\n    {name}" in captured.err for name in cli.NAMES)
 
 
 def test_version_and_help_are_0(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +109,7 @@ def test_version_and_help_are_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("credbroker ")
     assert main(["--help"]) == 0
     assert "demo" in capsys.readouterr().out
-    for each in cli.COMMANDS:
+    for each in cli.loaded():
         assert main([each.name, "--help"]) == 0
         assert each.summary.split()[0] in capsys.readouterr().out
 
@@ -139,8 +139,18 @@ def test_a_reader_that_goes_away_gets_no_traceback() -> None:
 
 
 def test_every_command_has_a_name_of_its_own() -> None:
-    names = [each.name for each in cli.COMMANDS]
-    assert len(set(names)) == len(names)
+    assert tuple(each.name for each in cli.loaded()) == cli.NAMES
+    assert len(set(cli.NAMES)) == len(cli.NAMES)
+
+
+def test_the_command_that_is_named_is_the_only_one_that_is_loaded() -> None:
+    script = (
+        "import sys, credbroker.cli as cli; cli.main(['scan', '--help'])\n"
+        "loaded = {f'credbroker.cli.{name}' for name in cli.NAMES} & set(sys.modules)\n"
+        "sys.exit(0 if loaded == {'credbroker.cli.scan'} else ' '.join(loaded))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_frame_loads_no_sdk() -> None:
