@@ -19,6 +19,7 @@ from credbroker.profile import StorageProfile
 from credbroker.request import Access
 from credbroker.sidecar.bindings import Binding
 from credbroker.sidecar.directory import own_directory
+from credbroker.sidecar.protocol import Confined
 from credbroker.sidecar.running import FIRST_VALUES, Sidecar
 from credbroker.source import CredentialSource
 from credbroker.system.child import inherited
@@ -29,7 +30,7 @@ _OF_STORE = {"s3": "aws-container", "gcs": "gce-metadata"}
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class Local(Confined):
     """Where a source is served. ``environment`` may hold a token, and is not shown."""
 
     url: str

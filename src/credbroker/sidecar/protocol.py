@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import SecretStr
 
@@ -24,8 +24,17 @@ UNENDING = timedelta(hours=1)
 """What is told of a token that never ends, where the protocol must tell something: its reader comes back for the next."""
 
 
+class Confined:
+    """What holds a secret for as long as one request lasts: it is carried nowhere, as a credential value is not."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds a secret and is neither pickled nor copied")
+
+
 @dataclass(frozen=True, slots=True, repr=False)
-class Ask:
+class Ask(Confined):
     """One request that the guard has let through. ``headers`` are by lower-case name; ``form`` is a POST's body.
 
     A parameter that is given twice was refused before (RFC 6749 section 3.2): two readers would each take another one.
@@ -45,7 +54,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Answer:
+class Answer(Confined):
     """What is sent back. It may hold a secret, and shows none."""
 
     status: int
@@ -95,7 +104,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Confined):
     """Where a binding is served, for the variables that lead a client there."""
 
     binding: str

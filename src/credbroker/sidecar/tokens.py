@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from pydantic import SecretStr
 
 from credbroker.sidecar.directory import token_file
+from credbroker.sidecar.protocol import Confined
 from credbroker.system.memory_folder import Folder
 
 _BYTES = 32
 """256 bits: nobody guesses one, however fast the sidecar answers."""
 
 
-class Tokens:
+class Tokens(Confined):
     """The tokens of one sidecar, the current ones and those before the latest rotation. It shows none of them."""
 
     def __init__(self, folder: Folder) -> None:
