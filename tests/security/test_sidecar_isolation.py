@@ -176,7 +176,7 @@ def test_a_process_of_the_same_user_sees_neither_memory_nor_environment_of_it() 
         os.chown(config, UID, -1)
         # Loaded while the interpreter's own files can be read: all that a sidecar needs.
         first = (
-            "\nimport shlex, credbroker.cli.sidecar\nfrom credbroker.cli import main\n"
+            "\nimport credbroker.cli.sidecar, credbroker.sidecar.variables\nfrom credbroker.cli import main\n"
             "from tests.servers.sidecars import READ_LAKE, serving\n"
             "from credbroker import Broker\n"
             f"with Broker.from_yaml({str(config)!r}) as broker: broker.compute('trino').get()\n"

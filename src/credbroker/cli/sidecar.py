@@ -162,18 +162,15 @@ def described(sidecar: Sidecar) -> dict[str, object]:
 
 def variables(sidecar: Sidecar, name: str) -> dict[str, str]:
     """The environment variables of a binding, as a shell takes them."""
-    import shlex
-
-    from pydantic import SecretStr
+    from credbroker.sidecar.variables import shell_text
 
     binding = sidecar.bindings[name]
     place = sidecar.place(binding)
-    found: dict[str, str] = {}
-    for protocol in sidecar.protocols(binding):
-        for variable, value in protocol.environment(place).items():
-            secret = isinstance(value, SecretStr)
-            found[variable] = f'"$(cat {shlex.quote(place.token_file)})"' if secret else shlex.quote(str(value))
-    return found
+    return {
+        variable: shell_text(value, place)
+        for protocol in sidecar.protocols(binding)
+        for variable, value in protocol.environment(place).items()
+    }
 
 
 COMMAND = Command("sidecar", "serve short-lived credentials to this machine's SDKs", _add_arguments, _run)

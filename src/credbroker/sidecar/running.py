@@ -61,6 +61,7 @@ class Sidecar:
         self._make = make or (lambda wanted, before: bindings_of(broker, wanted.bindings, before))
         self._settings = settings = self._adapt(settings)
         self._lock = threading.Lock()
+        self._process = os.getpid()
         clock = self._clock
         self._refusals = Refusals(clock.elapsed)
         self._state = State(clock.now(), refused=self._refusals.counts, loaded_at=clock.now(), paths=broker.paths)
@@ -259,7 +260,12 @@ class Sidecar:
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Answer what is under way, take no more, and remove every file. The broker is left to its owner."""
+        """Answer what is under way, take no more, and remove every file. The broker is left to its owner.
+
+        In a forked child it does nothing: the parent serves on.
+        """
+        if os.getpid() != self._process:
+            return
         self._state.draining = True
         self._server.stop()
         for binding in self.bindings.values():

@@ -10,6 +10,7 @@ seen to read.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 from pydantic import SecretStr
@@ -76,6 +77,14 @@ def child_environment(
     return {**kept, **_shut(authority, led), **revealed, **_past_proxies(inherited)}
 
 
+def shell_text(value: str | SecretStr, place: Place) -> str:
+    """A variable's value as a shell takes it. A token is read from its file there, and not shown here."""
+    if not isinstance(value, SecretStr):
+        return shlex.quote(value)
+    before, _, after = value.get_secret_value().partition(place.token.get_secret_value())
+    return f'"{before}$(cat {shlex.quote(place.token_file)}){after}"'
+
+
 def _led(places: Sequence[Place], protocols: Sequence[Sequence[Protocol]]) -> Variables:
     led: dict[str, str | SecretStr] = {}
     owners: dict[str, str] = {}
@@ -112,12 +121,18 @@ def _shut(authority: str, led: Variables) -> dict[str, str]:
     }
     if "GCE_METADATA_HOST" not in led:  # no binding speaks that protocol
         shut |= {"NO_GCE_CHECK": "true", "METADATA_SERVER_DETECTION": "none"}
+    return {**shut, **_shut_for_object_store(nowhere, led)}
+
+
+def _shut_for_object_store(nowhere: str, led: Variables) -> dict[str, str]:
+    """object_store reads ``IDENTITY_ENDPOINT``, delta-rs ``AZURE_MSI_ENDPOINT``, and neither the pod identity's host."""
+    if "IDENTITY_ENDPOINT" in led:
+        return {"AZURE_MSI_ENDPOINT": str(led["IDENTITY_ENDPOINT"])}
     if "AZURE_POD_IDENTITY_AUTHORITY_HOST" in led:
-        # object_store knows no such variable; and App Service's, set to nowhere, would win over it everywhere else.
-        shut["AZURE_MSI_ENDPOINT"] = f"{led['AZURE_POD_IDENTITY_AUTHORITY_HOST']}/metadata/identity/oauth2/token"
-    elif "IDENTITY_ENDPOINT" not in led:
-        shut |= {"IDENTITY_ENDPOINT": f"{nowhere}/none", "IDENTITY_HEADER": "none"}
-    return shut
+        # IDENTITY_ENDPOINT, set to nowhere, would win over the host everywhere else.
+        return {"AZURE_MSI_ENDPOINT": f"{led['AZURE_POD_IDENTITY_AUTHORITY_HOST']}/metadata/identity/oauth2/token"}
+    none = f"{nowhere}/none"
+    return {"AZURE_MSI_ENDPOINT": none, "IDENTITY_ENDPOINT": none, "IDENTITY_HEADER": "none"}
 
 
 def _past_proxies(inherited: Mapping[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -116,10 +117,11 @@ def test_what_a_terminal_would_act_on_is_escaped(stub: StubSidecar, capsys: pyte
 # -------------------------------------------------------------------------------------------------------------- a terminal
 
 
-def in_terminal(stub: StubSidecar, width: int) -> str:
+def in_terminal(stub: StubSidecar, width: int, **options: Any) -> str:
     screen = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("credbroker.cli.status.console", lambda: Console(file=screen, width=width))
+        made = Console(file=screen, width=width, force_terminal=bool(options), **options)
+        patch.setattr("credbroker.cli.status.console", lambda: made)
         run(stub)
     return screen.getvalue()
 
@@ -137,14 +139,7 @@ def test_a_terminal_gets_a_table_and_the_errors_below_it(stub: StubSidecar) -> N
 @pytest.mark.parametrize(("left", "full"), [(3585.0, 16), (1792.5, 8), (0.0, 0)])
 def test_the_bar_is_as_long_as_the_life_that_is_left(stub: StubSidecar, left: float, full: int) -> None:
     stub.answers["/status"] = (200, status_of(told("lake-read", left=left)))
-    screen = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "credbroker.cli.status.console",
-            lambda: Console(file=screen, width=100, force_terminal=True, color_system="standard"),
-        )
-        run(stub)
-    green = re.findall(r"\x1b\[32m([━╸]+)", screen.getvalue())
+    green = re.findall(r"\x1b\[32m([━╸]+)", in_terminal(stub, 100, color_system="standard"))
     assert len("".join(green)) == full
 
 
@@ -158,6 +153,30 @@ def test_it_fits_every_terminal_and_no_name_is_cut(stub: StubSidecar, width: int
     assert name in "".join(line[:column].strip() for line in lines)
     assert "fresh" in lines[1]
     assert "42 min" in lines[1]
+
+
+def test_the_page_about_commands_shows_what_is_printed(stub: StubSidecar, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "commands.md").read_text().partition("## `status`")[2]
+    _, lines, _, table, *_ = page.split("```")
+    late = "IssuerUnavailable: sts.eu-west-1.amazonaws.com did not answer completely within 10 s"
+    refused = "IssueDenied: the client was refused (invalid_client)"
+    orders = told(
+        "orders",
+        profile="production",
+        state="stale",
+        left=190.0,
+        answers=87,
+        failures=4,
+        error=late,
+        error_at="2026-11-23T05:59:00Z",
+    )
+    warehouse = {**FAILED, "name": "warehouse", "profile": "snowflake", "error": refused, "failures": 17}
+    warehouse["error_at"] = "2026-11-23T05:59:02Z"
+    stub.answers["/status"] = (200, status_of(told("lake-read"), orders, warehouse))
+    assert run(stub) == 1
+    assert lines == f"\n$ credbroker status\n{capsys.readouterr().out}"
+    screen = in_terminal(stub, 140, color_system="standard")
+    assert [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", screen).splitlines()] == table.strip("\n").splitlines()
 
 
 # ------------------------------------------------------------------------------------------------------------------- watch

@@ -104,3 +104,23 @@ def test_what_its_first_issue_raises_is_raised_and_nothing_is_left(broker: Broke
     with pytest.raises(IssueDenied), local.serve(broker.storage("lake"), export=True):
         pass
     assert "AWS_CONTAINER_CREDENTIALS_FULL_URI" not in os.environ
+
+
+def test_a_forked_child_that_leaves_the_block_takes_nothing_from_its_parent(broker: Broker) -> None:
+    block = local.serve(broker.storage("lake"))
+    served = block.__enter__()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            block.__exit__(None, None, None)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+    told = subprocess.run(
+        [sys.executable, "-c", ASK], env=dict(served.environment), capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert json.loads(told)["SecretAccessKey"] == SECRET
+    block.__exit__(None, None, None)
+    assert not Path(served.environment["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]).exists()

@@ -5,8 +5,8 @@ import json
 import pytest
 import requests
 from pydantic import SecretStr
-from pyiceberg.catalog.rest import LoadCredentialsResponse, RestCatalog
 from pyiceberg.catalog.rest.response import ErrorResponse
+from pyiceberg.catalog.rest.scan_planning import StorageCredential
 from tests.unit.sidecar.protocol_server import BINDING, TOKEN, ProtocolServer, ask, place
 
 from credbroker.credentials import GCSCredentials, S3Credentials, TableCredentials
@@ -30,9 +30,8 @@ def test_pyiceberg_picks_the_set_of_the_prefix() -> None:
             timeout=10,
         )
         stranger = requests.get(f"{server.uri}/{BINDING}/iceberg-credentials", timeout=10)
-    found = LoadCredentialsResponse.model_validate_json(reply.text).storage_credentials
-    chosen = RestCatalog._resolve_storage_credentials(found, "s3://cold/orders/metadata/1.json")
-    assert chosen["s3.access-key-id"] == "ASIA2"
+    found = [StorageCredential.model_validate(one) for one in reply.json()["storage-credentials"]]
+    assert {one.prefix: one.config["s3.access-key-id"] for one in found} == {str(ORDERS): "ASIA1", str(ARCHIVE): "ASIA2"}
     assert {keys.access_key_id for keys in vended(document(reply.content), None) if hasattr(keys, "access_key_id")} == {
         "ASIA1",
         "ASIA2",
