@@ -315,3 +315,28 @@ def test_many_threads_and_garbage_leave_it_serving(served: Served) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(one, range(160))) == {200}
+
+
+def test_one_user_cannot_take_all_connections(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("credbroker.sidecar.server.MOST_OF_ONE_USER", 20)
+    held = [served.connect() for _ in range(20)]
+    try:
+        for sock in held:  # answered, so each of them counts
+            sock.sendall(request_bytes("GET", "/healthz", {"Host": "127.0.0.1"}))
+            assert reply_of(sock) is not None
+        with served.connect() as one_more:
+            assert closed(one_more)
+        # Over the Unix socket it is another kind of peer: a reader that is let in there is served on.
+        assert served.get("/healthz", unix=True).status == 200
+    finally:
+        for sock in held:
+            sock.close()
+
+
+def test_who_is_refused_holds_no_connection(served: Served) -> None:
+    with served.connect() as sock:
+        sock.sendall(request_bytes("GET", PATH, {"Host": "127.0.0.1"}))
+        reply = reply_of(sock)
+        assert reply is not None
+        assert (reply.status, reply.headers["connection"]) == (401, "close")
+        assert closed(sock)

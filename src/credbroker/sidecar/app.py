@@ -165,8 +165,6 @@ def told(refusal: Refusal) -> Answer:
     headers = list(refusal.headers)
     if refusal.status == 401:
         headers.append(("www-authenticate", "Bearer"))
-    if refusal.status == 400:
-        headers.append(("connection", "close"))  # what follows on it may be the other half of an attack
     return Answer(refusal.status, as_json({"code": refusal.code, "message": refusal.message}), headers=tuple(headers))
 
 
@@ -224,5 +222,8 @@ async def _send(send: Send, answer: Answer) -> None:
         (b"x-content-type-options", b"nosniff"),
         *((name.encode(), value.encode()) for name, value in answer.headers),
     ]
+    if 400 <= answer.status < 500:
+        # What follows may be the other half of an attack; and who is refused holds no connection that a reader could have.
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -227,9 +227,15 @@ class Sidecar:
             wanted = self._adapt(trial.sidecar)
             self._check_stays(wanted)
             self._files.check(bindings_of(trial, wanted.bindings, {}))
-        self.broker.reload()
         before = dict(self.bindings)
-        bindings = self._make(wanted, before)
+        # What can fail comes first, and is undone: then there is no way back.
+        self._tokens.keep([STATUS, *before, *wanted.bindings])
+        try:
+            self.broker.reload()
+            bindings = self._make(wanted, before)
+        except BaseException:
+            self._tokens.keep([STATUS, *before])
+            raise
         self._tokens.keep([STATUS, *bindings])
         self._settings = wanted
         self._files.take(bindings)

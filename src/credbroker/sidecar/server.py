@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from credbroker.errors import ConfigurationError
 from credbroker.sidecar.app import App
 from credbroker.sidecar.guard import LARGEST_HEADERS, LONGEST_TARGET
-from credbroker.system.peer import peer_of
+from credbroker.system.peer import Peer, peer_of
 from credbroker.system.process import in_forked_child
 
 if TYPE_CHECKING:
@@ -30,16 +30,23 @@ LONGEST_IDLE = 75
 LONGEST_DRAIN = 10
 """Seconds that requests under way have left once the sidecar is told to end."""
 MOST_CONNECTIONS = 1024
+MOST_OF_ONE_USER = 512
+"""Connections: one user who opens more and says nothing would leave none to the others."""
 
 
 class _Connection(H11Protocol):
     """A connection that knows who is at its other end, and that no slow client keeps."""
 
+    peer: Peer | None = None
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.app_state = {"peer": peer_of(transport.get_extra_info("socket"))}
+        self.peer = peer_of(transport.get_extra_info("socket"))
+        self.app_state = {"peer": self.peer}
+        if sum(isinstance(one, _Connection) and one.peer == self.peer for one in self.connections) > MOST_OF_ONE_USER:
+            transport.abort()
+            return
         self._arm()
 
     def data_received(self, data: bytes) -> None:
