@@ -107,6 +107,14 @@ class Running:
             reply = session.get(self.serving["url"] + path, headers=bearer, timeout=20)
         return reply.status_code, reply.json()
 
+    def wait_until_ready(self) -> None:
+        pause = threading.Event()
+        for _ in range(1000):
+            if self.page("/readyz")[0] == 200:
+                return
+            pause.wait(0.02)
+        raise AssertionError(self.page("/status"))
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
@@ -167,6 +175,53 @@ def test_it_serves_reloads_and_ends_with_its_files(folder: Path) -> None:
         assert one.page("/status")[1]["config"]["fault"] is None
         assert one.stop() == 0
         assert not one.directory.exists()
+
+
+def test_a_template_is_watched_from_the_start(folder: Path) -> None:
+    template = folder / "app.tmpl"
+    template.write_text("v1 ${token}")
+    config = platform(folder)
+    config["sidecar"]["bindings"]["trino"]["files"] = [{"path": "app", "form": "template", "template": str(template)}]
+    with running(written(folder, config)) as one:
+        one.wait_until_ready()
+        assert (one.directory / "files" / "app").read_text() == f"v1 {SECRET}"
+        template.write_text("v2, changed: ${token}")
+        one.wait_until_said("reloaded")
+        assert (one.directory / "files" / "app").read_text() == f"v2, changed: {SECRET}"
+
+
+def test_what_a_crash_has_left_is_removed_by_the_next_start_and_nothing_else(folder: Path) -> None:
+    config = platform(folder)
+    files = [{"path": "deep/token", "form": "token"}]
+    config["sidecar"]["bindings"] = {"before": {"compute": "trino", "protocols": ["oauth2-token"], "files": files}}
+    with running(written(folder, config)) as one:
+        one.wait_until_ready()
+        (one.directory / "own").write_text("not ours")
+        one.process.kill()
+        one.process.wait()
+        assert (one.directory / "files" / "deep" / "token").read_text() == SECRET
+        assert (one.directory / "before.token").exists()
+    with running(written(folder, platform(folder))) as one:
+        one.wait_until_ready()
+        left = {str(path.relative_to(one.directory)) for path in one.directory.rglob("*") if not path.is_dir()}
+        assert left == {"credbroker.sock", "own", "sidecar.json", "status.token", "trino.token"}
+        assert one.stop() == 0
+        assert [path.name for path in one.directory.iterdir()] == ["own"]
+
+
+def test_asked_not_to_it_reloads_by_the_signal_alone(folder: Path) -> None:
+    more = platform(folder)
+    more["sidecar"]["bindings"]["spare"] = {"compute": "spare", "protocols": ["oauth2-token"]}
+    with running(written(folder, platform(folder)), "--no-reload") as one:
+        one.process.send_signal(signal.SIGHUP)
+        one.wait_until_said("reloaded: trino")
+        written(folder, more)
+        # Looked at several times by then, if anybody looked.
+        threading.Event().wait(2.5)
+        assert one.ask("trino")[0] == 200
+        assert not (one.directory / "spare.token").exists()
+        one.process.send_signal(signal.SIGHUP)
+        one.wait_until_said("reloaded: spare, trino")
 
 
 def test_what_is_wrong_is_told_at_once_and_nothing_is_left(folder: Path) -> None:
@@ -345,6 +400,31 @@ def test_signals_are_passed_on_to_the_command(folder: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "told\n"
         assert process.wait(30) == 5
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_while_it_waits_for_the_first_value(folder: Path, ending: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # an issuer that takes the connection and never answers
+        config = platform(folder)
+        config["compute"]["trino"]["credentials"] = {
+            "mode": "oauth2",
+            "token_url": f"http://127.0.0.1:{silent.getsockname()[1]}/token",
+            "client_id": "svc",
+            "client_secret": {"secret_ref": "trino-token"},
+        }
+        process = subprocess.Popen(
+            [*COMMAND, "exec", "--config", str(written(folder, config)), "--", sys.executable, "-c", "print('started')"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        assert process.stdout is not None
+        with process.stdout:
+            silent.settimeout(20)
+            silent.accept()[0].close()  # it waits now
+            process.send_signal(ending)
+            assert process.wait(20) == 128 + ending
+            assert process.stdout.read() == ""
 
 
 def test_a_command_does_not_start_without_its_credentials(folder: Path) -> None:

@@ -227,13 +227,13 @@ def test_two_hundred_connections_are_served_at_once(served: Served) -> None:
     assert [reply.status if reply else None for reply in replies] == [200] * 200
 
 
-def test_a_runaway_reader_is_slowed_down(served: Served) -> None:
-    with serving({**READ_LAKE, "requests_per_second": 5}) as one:
+def test_a_runaway_reader_is_slowed_down() -> None:
+    with serving({**READ_LAKE, "requests_per_second": 1}) as one:
         bearer = one.bearer("lake-read")
-        statuses = [one.get(PATH, bearer).status for _ in range(8)]
-        assert statuses[:5] == [200] * 5
-        assert 429 in statuses[5:]
-        assert one.get(PATH, bearer).headers.get("retry-after", "1") == "1"
+        replies = [one.get(PATH, bearer) for _ in range(30)]
+        slowed = [reply for reply in replies if reply.status == 429]
+        assert {reply.status for reply in replies} == {200, 429}
+        assert {reply.headers["retry-after"] for reply in slowed} == {"1"}
 
 
 def test_a_rebound_or_forged_request_gets_nothing_without_the_peers_uid_either(served: Served) -> None:

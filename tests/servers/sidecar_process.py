@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 _COMMAND = (sys.executable, "-c", "import sys; from credbroker.cli import main; sys.exit(main())", "sidecar", "--json")
 
 Variables = Mapping[str, Mapping[str, str]]
-"""By binding: what the sidecar prints of it, as a shell would have it."""
+"""By binding: the variables that the sidecar says lead there."""
 
 
 @contextmanager
@@ -35,7 +34,7 @@ def sidecar(platform: Mapping[str, Any], folder: Path, variables: Mapping[str, s
             said = json.loads(process.stdout.readline() or "{}")
             assert "serving" in said, (said, errors.read_text())
             bindings = said["serving"]["bindings"].items()
-            yield {name: {key: _said(word) for key, word in one["environment"].items()} for name, one in bindings}
+            yield {name: {**one["environment"], **_read(one["from_file"])} for name, one in bindings}
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0, errors.read_text()
         finally:
@@ -43,7 +42,5 @@ def sidecar(platform: Mapping[str, Any], folder: Path, variables: Mapping[str, s
             process.wait()
 
 
-def _said(word: str) -> str:
-    (plain,) = shlex.split(word)
-    before, command, rest = plain.partition("$(cat ")
-    return before + Path(rest.removesuffix(")")).read_text() if command else plain
+def _read(from_file: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {key: value["prefix"] + Path(value["file"]).read_text() for key, value in from_file.items()}

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from credbroker.cli.command import Command, Outcome
 from credbroker.cli.configuration import add_config, paths_of
+from credbroker.cli.exit_codes import ExitCode
 from credbroker.cli.sidecar import TICK, Watched, started
-from credbroker.cli.signals import Signals
 from credbroker.cli.terminal import shown
 from credbroker.errors import ConfigurationError
 from credbroker.system.hardening import harden
+from credbroker.system.signals import Signals
 
 if TYPE_CHECKING:
     from credbroker.config.settings import SidecarSettings
@@ -27,10 +28,20 @@ if TYPE_CHECKING:
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCONT)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 """A terminal sends these to the command as well: passed on they would come twice."""
+_ENDING = (signal.SIGTERM, signal.SIGHUP, *_FROM_TERMINAL)
+
+
+class _EndedError(Exception):
+    """A signal that ends us came before the command was there to get it."""
+
+    def __init__(self, caught: signal.Signals) -> None:
+        super().__init__(f"ended by {caught.name} before the command was started")
+        self.code = 128 + caught
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
     add_config(parser)
+    parser.usage = "credbroker exec [--json] [--config FILE] [--binding NAME] -- COMMAND [ARGUMENT ...]"
     parser.add_argument(
         "--binding", metavar="NAME", action="append", help="this one of sidecar.bindings; may be repeated (default: all)"
     )
@@ -48,7 +59,8 @@ def _run(arguments: Namespace) -> Outcome:
 
     argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
     if not argv:
-        raise ConfigurationError("no command is given: credbroker exec --config FILE -- COMMAND")
+        print("credbroker: no command is given: credbroker exec --config FILE -- COMMAND", file=sys.stderr)
+        return Outcome(ExitCode.USAGE, {"ok": False, "error": "Usage", "message": "no command is given"})
     given = child.inherited()  # before the umask is our own
     harden()
     with Signals((*_PASSED_ON, *_FROM_TERMINAL, signal.SIGCHLD)) as signals:
@@ -58,26 +70,32 @@ def _run(arguments: Namespace) -> Outcome:
 
         try:
             environment = sidecar.environment(given.environment)
-            sidecar.wait_until_ready(FIRST_VALUES)
-            try:
-                running = child.start(argv, replace(given, environment=environment))
-            except child.NotStarted as error:
-                print(f"credbroker: {shown(error)}", file=sys.stderr)
-                code = error.code
-            else:
-                code = _accompany(running, sidecar, signals, watched)
+            pause = partial(_pause, signals)
+            sidecar.wait_until_ready(FIRST_VALUES, pause)
+            pause(0)  # a signal that came while nobody waited
+            running = child.start(argv, replace(given, environment=environment))
+            code = _accompany(running, sidecar, signals, watched)
+        except (_EndedError, child.NotStarted) as stop:
+            print(f"credbroker: {shown(stop)}", file=sys.stderr)
+            code = stop.code
         finally:
             sidecar.close()
             sidecar.broker.close()
     return Outcome(code, {"ok": code == 0, "exit_code": code})
 
 
+def _pause(signals: Signals, seconds: float) -> None:
+    """Wait, and end with the signal that comes meanwhile: there is no command yet that would."""
+    caught = signals.wait(seconds)
+    if caught in _ENDING:
+        raise _EndedError(caught)
+
+
 def _own(names: list[str] | None) -> Callable[[SidecarSettings], SidecarSettings]:
     """The settings for one command: a directory and a port that no other has, and no reader but the command."""
     from credbroker.sidecar.directory import own_directory
-    from credbroker.system.environment import SystemEnvironment
 
-    directory = own_directory(SystemEnvironment().variable, os.geteuid(), os.getpid())
+    directory = own_directory()
 
     def adapt(settings: SidecarSettings) -> SidecarSettings:
         bindings = settings.bindings
@@ -108,6 +126,7 @@ def _accompany(running: Child, sidecar: Sidecar, signals: Signals, watched: Watc
         if caught in _PASSED_ON or (caught in _FROM_TERMINAL and not at_terminal):
             running.send(caught)
         watched.reload(sidecar)
+        sidecar.tick()
 
 
 COMMAND = Command("exec", "run a command with short-lived credentials", _add_arguments, _run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
@@ -10,12 +12,13 @@ from typing import TYPE_CHECKING
 from credbroker.cli.command import Command, Outcome
 from credbroker.cli.configuration import add_config, paths_of
 from credbroker.cli.exit_codes import ExitCode
-from credbroker.cli.signals import Signals
 from credbroker.cli.terminal import console, print_fields, shown
 from credbroker.errors import ConfigurationError, CredbrokerError
+from credbroker.sidecar.directory import DIRECTORY_VARIABLE, FOLDER
 from credbroker.system import notify
 from credbroker.system.changes import Changes
 from credbroker.system.hardening import harden
+from credbroker.system.signals import Signals
 
 if TYPE_CHECKING:
     from credbroker.sidecar.running import Adapt, Sidecar
@@ -39,12 +42,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> Outcome:
     harden()  # before a secret is in memory
     with Signals((*_ENDING, signal.SIGHUP)) as signals:
-        watched = Watched(paths_of(arguments))
+        watched = Watched(paths_of(arguments), automatic=not arguments.no_reload)
         sidecar = started(paths_of(arguments))
         try:
             _announce(sidecar, as_json=arguments.json)
             notify.ready()
-            _serve(sidecar, signals, None if arguments.no_reload else watched)
+            _serve(sidecar, signals, watched)
         finally:
             notify.stopping()
             sidecar.close()
@@ -63,17 +66,17 @@ def started(paths: tuple[str, ...], *, adapt: Adapt | None = None) -> Sidecar:
         raise ConfigurationError("the sidecar needs its extra: pip install 'credbroker-data[sidecar]'") from None
     from credbroker.broker import Broker
     from credbroker.config.load import stated_sidecar
-    from credbroker.sidecar.running import place_faults
+    from credbroker.sidecar.site import site_faults
 
     try:
         broker = Broker.from_yaml(*paths)
     except ConfigurationError as error:
         # What is wrong around the files is told beside what is wrong in them: nobody starts twice to learn it.
         settings = stated_sidecar(paths)
-        around = place_faults(settings) if settings is not None and adapt is None else []
-        fault = ConfigurationError("\n".join([str(error), *around]))
+        around = site_faults(settings) if settings is not None and adapt is None else []
+        fault = ConfigurationError("\n".join([str(error), *(f"  {one}" for one in around)]))
     else:
-        if broker.sidecar is None:
+        if broker.sidecar is None or not broker.sidecar.bindings:
             broker.close()
             raise ConfigurationError(f"{', '.join(paths)}: has no sidecar: section with bindings to serve")
         try:
@@ -89,30 +92,31 @@ def started(paths: tuple[str, ...], *, adapt: Adapt | None = None) -> Sidecar:
 class Watched:
     """The files that a sidecar goes on by. It looks at them before they are read, so that no change is missed."""
 
-    def __init__(self, paths: tuple[str, ...]) -> None:
+    def __init__(self, paths: tuple[str, ...], *, automatic: bool = True) -> None:
+        self._automatic = automatic
         self._paths = paths
         self._changes = Changes(paths)
 
     def reload(self, sidecar: Sidecar, *, asked: bool = False) -> None:
         """Go on by the files as they are now, where they have changed, or somebody has asked. Tells what came of it."""
-        if not self._changes.seen() and not asked:
-            return
-        notify.reloading()
-        _reload(sidecar)
-        notify.ready()
-        if sidecar.watched != self._paths:
+        if asked or (self._automatic and self._changes.seen()):
+            notify.reloading()
+            _reload(sidecar)
+            notify.ready()
+        if sidecar.watched != self._paths:  # templates are read by the sidecar, and named by the files
             self._paths = sidecar.watched
             self._changes = Changes(self._paths)
 
 
-def _serve(sidecar: Sidecar, signals: Signals, watched: Watched | None) -> None:
-    always = watched or Watched(())
+def _serve(sidecar: Sidecar, signals: Signals, watched: Watched) -> None:
     while sidecar.is_running:
+        watched.reload(sidecar, asked=False)
         caught = signals.wait(min(TICK, notify.watchdog_interval() or TICK))
         if caught in _ENDING:
             return
-        always.reload(sidecar, asked=caught == signal.SIGHUP)
-        sidecar.rotate_if_due()
+        if caught == signal.SIGHUP:
+            watched.reload(sidecar, asked=True)
+        sidecar.tick()
         notify.alive()
     raise RuntimeError("the server's thread has ended")
 
@@ -130,46 +134,48 @@ def _reload(sidecar: Sidecar) -> None:
 
 
 def _announce(sidecar: Sidecar, *, as_json: bool) -> None:
-    """Where it is served, and which variables lead an SDK there. A variable that holds a token is shown by its file."""
+    """Where it is served, and which variables lead an SDK there. What is secret in one is shown by its file."""
     if as_json:
-        import json
-
         print(json.dumps({"ok": True, "serving": described(sidecar)}, separators=(",", ":")), flush=True)
         return
+    from credbroker.sidecar.variables import shell_text
+
     socket = str(sidecar.socket_path)
     places = (("serving", f"http://{sidecar.authority}"), ("socket", socket), ("directory", sidecar.directory))
     print_fields(console(), places)
+    print(f"  export {DIRECTORY_VARIABLE}={shlex.quote(sidecar.directory)}")
     for binding in sidecar.bindings.values():
-        names = ", ".join(binding.settings.protocols) or "files"
-        print(f"\n{shown(binding.name)}  ({names})")
-        for name, value in variables(sidecar, binding.name).items():
-            print(f"  export {name}={value}")
+        place = sidecar.place(binding)
+        print(f"\n{shown(binding.name)}")
+        for protocol in sidecar.protocols(binding):
+            print(f"  {protocol.name}: {place.address(protocol)}")
+            for name, value in protocol.environment(place).items():
+                print(f"    export {name}={shell_text(value, place)}")
+        for file in binding.settings.files:
+            print(f"  file: {shown(f'{sidecar.directory}/{FOLDER}/{file.path}')}")
     sys.stdout.flush()
 
 
 def described(sidecar: Sidecar) -> dict[str, object]:
-    """The same for a program."""
+    """The same for a program: values as they are, and of a secret the file that it stands in, after a prefix."""
+    from credbroker.sidecar.variables import from_file
+
+    bindings: dict[str, object] = {}
+    for name, binding in sidecar.bindings.items():
+        place, protocols = sidecar.place(binding), sidecar.protocols(binding)
+        variables = {key: value for one in protocols for key, value in one.environment(place).items()}
+        bindings[name] = {
+            "protocols": {one.name: place.address(one) for one in protocols},
+            "token_file": place.token_file,
+            "environment": {key: value for key, value in variables.items() if isinstance(value, str)},
+            "from_file": {key: from_file(value, place) for key, value in variables.items() if not isinstance(value, str)},
+            "files": [f"{sidecar.directory}/{FOLDER}/{file.path}" for file in binding.settings.files],
+        }
     return {
         "url": f"http://{sidecar.authority}",
         "socket": sidecar.socket_path,
         "directory": sidecar.directory,
-        "bindings": {
-            name: {"protocols": list(binding.settings.protocols), "environment": variables(sidecar, name)}
-            for name, binding in sidecar.bindings.items()
-        },
-    }
-
-
-def variables(sidecar: Sidecar, name: str) -> dict[str, str]:
-    """The environment variables of a binding, as a shell takes them."""
-    from credbroker.sidecar.variables import shell_text
-
-    binding = sidecar.bindings[name]
-    place = sidecar.place(binding)
-    return {
-        variable: shell_text(value, place)
-        for protocol in sidecar.protocols(binding)
-        for variable, value in protocol.environment(place).items()
+        "bindings": bindings,
     }
 
 

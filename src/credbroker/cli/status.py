@@ -47,11 +47,11 @@ def _run(arguments: Namespace) -> Outcome:
 
 def _status(arguments: Namespace) -> Status:
     from credbroker.sidecar.client import ask, find, refusal
-    from credbroker.sidecar.directory import STATUS_TOKEN
+    from credbroker.sidecar.directory import STATUS, token_file
     from credbroker.sidecar.told_status import LARGEST, parsed
 
     sidecar = find(arguments.directory, owner=arguments.owner)
-    code, body = ask(sidecar, "/status", STATUS_TOKEN, largest=LARGEST)
+    code, body = ask(sidecar, "/status", token_file(STATUS), largest=LARGEST)
     if code != 200:
         raise refusal(code, body, "its status")
     return parsed(body)

@@ -66,7 +66,7 @@ class Bound:
         return Fault(self.tree.at(path), path, text)
 
     def subject(self) -> str | None:
-        """What it hands out, by the names that ``PROTOCOLS`` and ``FORMS`` have for it; None where that cannot be told."""
+        """What it hands out, by the names that ``SERVES`` and ``FORMS`` have for it; None where that cannot be told."""
         if self.target is None or self.target.config is None:
             return None
         if self.key == "storage":

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from credbroker.config.bound import Bound, bounds
 from credbroker.config.faults import Fault, nearest, spelled
-from credbroker.config.sidecar import FORMS, LONGEST_PATH, PROTOCOLS
+from credbroker.config.sidecar import FORMS, LONGEST_PATH, SERVES
 from credbroker.config.tree import Node
 
 _BY_HOST = "gce-metadata"
@@ -34,7 +34,7 @@ def broken_serving(tree: Node) -> Iterator[Fault]:
 
 def _something(bound: Bound) -> Iterator[Fault]:
     if bound.value("protocols") in (None, []) and bound.value("files") in (None, []):
-        yield bound.fault(f"serves nothing: name protocols ({', '.join(PROTOCOLS)}), or files")
+        yield bound.fault(f"serves nothing: name protocols ({', '.join(SERVES)}), or files")
 
 
 def _protocols(bound: Bound) -> Iterator[Fault]:
@@ -44,14 +44,14 @@ def _protocols(bound: Bound) -> Iterator[Fault]:
         name = item.value
         if not isinstance(name, str):
             continue  # the field's own check says so
-        if name not in PROTOCOLS:
-            meant = nearest(name, PROTOCOLS)
-            text = f"did you mean {meant!r}?" if meant else f"there are {', '.join(PROTOCOLS)}"
+        if name not in SERVES:
+            meant = nearest(name, SERVES)
+            text = f"did you mean {meant!r}?" if meant else f"there are {', '.join(SERVES)}"
             yield Fault(item, path, f"is an unknown protocol: {text}")
         elif name in seen:
             yield Fault(item, path, "stands there twice: write each protocol once")
-        elif subject is not None and subject not in PROTOCOLS[name]:
-            yield Fault(item, path, _unfit(f"cannot serve {_SUBJECTS[subject]}", PROTOCOLS, subject))
+        elif subject is not None and subject not in SERVES[name]:
+            yield Fault(item, path, _unfit(f"cannot serve {_SUBJECTS[subject]}", SERVES, subject))
         elif name == "aws-container" and subject == "s3" and bound.target is not None and bound.target.mode == "static":
             text = "cannot serve a profile in mode 'static': the SDKs of AWS want an end, and its keys have none"
             yield Fault(item, path, f"{text}; use mode 'iam_role' there, or here a file of form 'aws-credentials'")

@@ -18,7 +18,7 @@ from credbroker.request import Access
 
 _TOKENS = frozenset({"catalog", "compute"})
 _STORES = frozenset({"s3", "gcs", "azure"})
-PROTOCOLS: Mapping[str, frozenset[str]] = {
+SERVES: Mapping[str, frozenset[str]] = {
     "aws-container": frozenset({"s3", "table"}),
     "gce-metadata": frozenset({"gcs"}) | _TOKENS,
     "azure-app-service": _TOKENS,

@@ -6,26 +6,27 @@ reader in another process outlive a rotation. Who may ask is decided as in the s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from credbroker.config.settings import BindingSettings, SidecarSettings
-from credbroker.config.sidecar import PROTOCOLS
+from credbroker.config.sidecar import SERVES
 from credbroker.errors import ConfigurationError
 from credbroker.profile import StorageProfile
 from credbroker.request import Access
 from credbroker.sidecar.bindings import Binding
 from credbroker.sidecar.directory import own_directory
 from credbroker.sidecar.protocol import Confined
-from credbroker.sidecar.running import FIRST_VALUES, Sidecar
+from credbroker.sidecar.running import Sidecar
 from credbroker.source import CredentialSource
 from credbroker.system.child import inherited
-from credbroker.system.environment import SystemEnvironment, exported
+from credbroker.system.environment import exported
 
 _NAME = "local"
+_LENGTHENED = ("NO_PROXY", "no_proxy")
+"""They are lists, to which loopback is added."""
 _OF_STORE = {"s3": "aws-container", "gcs": "gce-metadata"}
 
 
@@ -44,7 +45,7 @@ def serve(source: CredentialSource[Any], *, protocol: str | None = None, export:
 
     ``protocol`` is one of ``sidecar.bindings.<name>.protocols``; by default that of the store that the source is for, and
     ``oauth2-token`` for a catalog's token. ``export`` sets the variables in this very process, for clients that are built in
-    the block, and unsets them after it.
+    the block, and takes them back after it; the broker itself goes on by the environment as it was before.
 
     Raises ``ConfigurationError`` where no protocol serves such a source, and where ``export`` would change what somebody has
     exported already, or something is exported that would win over it; and what the source's first issue raises.
@@ -60,29 +61,25 @@ def serve(source: CredentialSource[Any], *, protocol: str | None = None, export:
         protocols=(_protocol(source, protocol),),
     )
     broker = source._broker  # noqa: SLF001
-    binding = Binding(settings, broker, source)
-    place = SidecarSettings(
-        directory=own_directory(SystemEnvironment().variable, os.geteuid(), os.getpid()),
-        listen_port=0,
-        bindings={_NAME: settings},
-    )
-    sidecar = Sidecar(broker, place, make=lambda wanted, before: {_NAME: binding})
+    bindings = {_NAME: Binding(settings, broker, source)}
+    sidecar = Sidecar(broker, SidecarSettings(directory=own_directory(), listen_port=0, bindings={_NAME: settings}))
     with ExitStack() as stack:
-        sidecar.start()
+        sidecar.start(bindings)
         stack.callback(sidecar.close)
-        sidecar.wait_until_ready(FIRST_VALUES)
         before = inherited().environment
         environment = sidecar.environment(before)
         if export:
             _check_nothing_is_exported(before, environment)
-            stack.enter_context(exported({name: text for name, text in environment.items() if name not in before}))
+        source.get()
+        if export:
+            stack.enter_context(exported({name: text for name, text in environment.items() if before.get(name) != text}))
         yield Local(f"http://{sidecar.authority}", environment)
 
 
 def _protocol(source: CredentialSource[Any], named: str | None) -> str:
     """The protocol by which the source is served. Raises ``ConfigurationError``."""
     kind = _kind(source)
-    fitting = [name for name, kinds in PROTOCOLS.items() if kind in kinds]
+    fitting = [name for name, kinds in SERVES.items() if kind in kinds]
     usual = _OF_STORE.get(kind) or {"table": "aws-container", "catalog": "oauth2-token"}.get(kind)
     wanted = named or usual
     if wanted in fitting:
@@ -101,7 +98,7 @@ def _kind(source: CredentialSource[Any]) -> str:
 
 def _check_nothing_is_exported(before: Mapping[str, str], wanted: Mapping[str, str]) -> None:
     # By name alone: a value may be a secret.
-    in_the_way = sorted(name for name, text in before.items() if wanted.get(name) != text)
+    in_the_way = sorted(name for name, text in before.items() if wanted.get(name) != text and name not in _LENGTHENED)
     if in_the_way:
         raise ConfigurationError(
             f"{', '.join(in_the_way)} is exported already: unset it, or start another process with serve(...).environment"

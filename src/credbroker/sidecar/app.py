@@ -14,6 +14,7 @@ from credbroker.errors import AccessDenied, CredbrokerError, IssueDenied
 from credbroker.sidecar import guard
 from credbroker.sidecar.authorization import bearer
 from credbroker.sidecar.bindings import Binding
+from credbroker.sidecar.directory import STATUS
 from credbroker.sidecar.guard import Guard, Rate
 from credbroker.sidecar.protocol import Answer, Ask, Protocol, Refusal, Route
 from credbroker.sidecar.protocols import PROTOCOLS
@@ -26,8 +27,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-STATUS = "status"
-"""The name of the token that opens ``/status`` and ``/metrics``, and nothing else."""
 _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 32
 _TWICE = Refusal(400, "BadRequest", "a parameter is given twice, or cannot be read")

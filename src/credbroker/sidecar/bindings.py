@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,10 +14,13 @@ from credbroker.broker import Broker
 from credbroker.config.settings import BindingSettings
 from credbroker.context import Clock
 from credbroker.credentials import Credential
-from credbroker.errors import ConfigurationError, CredbrokerError
+from credbroker.errors import ConfigurationError, CredbrokerError, IssuerUnavailable
 from credbroker.request import CredentialRequest
 from credbroker.source import CredentialSource
 from credbroker.status import entry
+from credbroker.wire.expiry import zulu
+
+logger = logging.getLogger("credbroker.sidecar")
 
 _HOUR = 3600.0
 _MOST_ISSUES = 10_000
@@ -37,7 +41,11 @@ class Binding:
         self._broker = broker
         self._source = source
         self._unpin: Callable[[], None] | None = None
-        self._failure: tuple[str, datetime] | None = None
+        self.files_written = False
+        self.files_fault: str | None = None
+        """What went wrong with the files of the latest value, or with telling of them. No secret."""
+        self._in_trouble = False
+        self._seen: tuple[str, datetime] | None = None
         self._handed: tuple[str, set[frozenset[tuple[str, object]]]] = ("", set())
 
     @property
@@ -98,11 +106,32 @@ class Binding:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a value is held that may still be handed out."""
+        """Whether a value is held that may still be handed out, and lies in the files where there are any."""
+        return self._holds and (self.files_written or not self.settings.files)
+
+    @property
+    def _holds(self) -> bool:
         return self.state in ("fresh", "stale")
 
-    def failure(self) -> CredbrokerError | None:
-        """What the latest issue ended with, if it failed."""
+    def lasting_fault(self, *, final: bool) -> CredbrokerError | None:
+        """Why it will not get ready by itself; ``final``: why it is not ready."""
+        failure = self._failure()
+        if failure is not None and (final or not failure.retryable):
+            return failure.fresh()
+        if self.files_fault is not None:
+            return ConfigurationError(f"{self.name}: {self.files_fault}")
+        return IssuerUnavailable("nothing was issued in time", profile=self.request.profile) if final else None
+
+    def tell_trouble(self) -> None:
+        """Log, once each, that the latest issue failed, and that one has succeeded again. Held values serve meanwhile."""
+        failure = self._failure()
+        if failure is not None and not self._in_trouble:
+            logger.warning("binding %s: %s: %s", self.name, type(failure).__name__, failure)
+        elif failure is None and self._in_trouble:
+            logger.warning("binding %s: issued again", self.name)
+        self._in_trouble = failure is not None
+
+    def _failure(self) -> CredbrokerError | None:
         found = self._source._attached().failure  # noqa: SLF001
         return found if isinstance(found, CredbrokerError) else None
 
@@ -121,8 +150,9 @@ class Binding:
             "access": known["access"],
             "protocols": list(settings.protocols),
             "files": [file.path for file in settings.files],
+            "files_fault": self.files_fault,
             "state": known["state"],
-            "expires_at": _zulu(ended) if isinstance(ended, datetime) else None,
+            "expires_at": zulu(ended) if isinstance(ended, datetime) else None,
             "life": _finite(instants.usable_life) if instants is not None else None,
             "left": _finite(max(0.0, instants.usable_until - now)) if instants is not None else None,
             "refresh_in": known["refresh_in"],
@@ -146,7 +176,7 @@ class Binding:
     def _push_held(self) -> None:
         # A binding that a reload has changed may find a value there, and the next one is issued an hour later.
         held = self._source._attached().held[0]  # noqa: SLF001
-        if held is not None and self.is_ready and self.on_change is not None:
+        if held is not None and self._holds and self.on_change is not None:
             self.on_change(held)
 
     def _issued(self, value: Credential) -> None:
@@ -158,11 +188,11 @@ class Binding:
     def _error_at(self, error: object) -> str | None:
         """When an error was first seen: nothing is told of a failed issue, so it is dated when somebody looks."""
         if error is None:
-            self._failure = None
+            self._seen = None
             return None
-        if self._failure is None or self._failure[0] != error:
-            self._failure = (str(error), self._clock.now())
-        return _zulu(self._failure[1])
+        if self._seen is None or self._seen[0] != error:
+            self._seen = (str(error), self._clock.now())
+        return zulu(self._seen[1])
 
 
 def source_of(broker: Broker, settings: BindingSettings) -> CredentialSource[Any]:
@@ -201,7 +231,3 @@ def bindings_of(broker: Broker, wanted: Mapping[str, BindingSettings], before: M
 
 def _finite(seconds: float) -> float | None:
     return round(seconds, 3) if seconds < timedelta.max.total_seconds() else None
-
-
-def _zulu(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

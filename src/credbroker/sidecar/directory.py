@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from credbroker.system.environment import SystemEnvironment
+
 DIRECTORY_VARIABLE = "CREDBROKER_SIDECAR"
 """Names the directory, for whoever looks for a sidecar."""
 DESCRIPTION = "sidecar.json"
 """Where the sidecar listens and what it serves. No secret."""
 SOCKET = "credbroker.sock"
-STATUS_TOKEN = "status.token"  # noqa: S105 - a file's name
+FOLDER = "files"
+"""Below the directory: where bindings keep their files."""
+STATUS = "status"
+"""The name of the token that opens ``/status`` and ``/metrics``, and nothing else."""
 
 
 def token_file(binding: str) -> str:
@@ -28,6 +33,6 @@ def default_directory(variable: Callable[[str], str | None], uid: int) -> str:
     return f"{runtime.rstrip('/')}/credbroker" if runtime.startswith("/") else f"/dev/shm/credbroker-{uid}"  # noqa: S108
 
 
-def own_directory(variable: Callable[[str], str | None], uid: int, pid: int) -> str:
-    """A directory that no other sidecar of this user has, or ever had: for one that ends with the command it serves."""
-    return f"{default_directory(variable, uid)}-{pid}-{os.urandom(4).hex()}"
+def own_directory() -> str:
+    """A directory that no other sidecar has, or ever had: for one that ends with the command, or the block, it serves."""
+    return f"{default_directory(SystemEnvironment().variable, os.geteuid())}-{os.getpid()}-{os.urandom(4).hex()}"

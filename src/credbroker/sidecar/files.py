@@ -16,15 +16,13 @@ from credbroker.config.settings import BindingSettings, FileSettings, OnChange
 from credbroker.credentials import Credential
 from credbroker.errors import ConfigurationError, CredbrokerError
 from credbroker.sidecar.bindings import Binding
+from credbroker.sidecar.directory import FOLDER
 from credbroker.system import tell
 from credbroker.system.environment import SystemEnvironment
 from credbroker.system.memory_folder import Folder
 from credbroker.wire.files import aws_credentials, bearer, filled, parsed_template
 
 logger = logging.getLogger("credbroker.sidecar")
-
-FOLDER = "files"
-"""Below the sidecar's directory."""
 
 
 class FileSink:
@@ -37,17 +35,8 @@ class FileSink:
         self._folder = folder
         self._kept: dict[str, _Kept] = {}
 
-    @property
-    def faults(self) -> Mapping[str, str]:
-        """What went wrong with the latest value of a binding, by its name. No secret."""
-        return {name: kept.fault for name, kept in self._kept.items() if kept.fault is not None}
-
-    def check(self, bindings: Mapping[str, Binding]) -> None:
-        """Read all templates, and change nothing. Raises one ``ConfigurationError`` with all that is wrong with them."""
-        _templates(bindings)
-
     def take(self, bindings: Mapping[str, Binding]) -> None:
-        """Keep the files of these bindings and no others from now on. Raises as ``check`` does, with nothing changed."""
+        """Keep the files of these bindings, and of no others. Raises as ``check_templates`` does, with nothing changed."""
         templates = _templates(bindings)
         before, kept = dict(self._kept), dict[str, _Kept]()
         for name, binding in bindings.items():
@@ -78,7 +67,6 @@ class _Kept:
     binding: Binding
     folder: Folder
     templates: Mapping[str, str]
-    fault: str | None = None
     _value: Credential | None = None
     _ended: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -127,10 +115,13 @@ class _Kept:
                 self.binding.hand_over(value, {"protocol": "file", "path": f"{self.folder.path}/{name}"})
                 self.folder.write(name, content, group_readable=True)
         except CredbrokerError as error:
+            self.binding.files_written = False
             self._note(str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold the value, and the refresh goes on
+            self.binding.files_written = False
             self._note(f"the files were not written ({type(error).__name__})")
         else:
+            self.binding.files_written = True
             self._note(None)
             if self._telling is not None:
                 self._telling.start()
@@ -146,7 +137,7 @@ class _Kept:
                 return filled(template, value, self.binding.told_end(value))
 
     def _note(self, fault: str | None) -> None:
-        self.fault = fault
+        self.binding.files_fault = fault
         if fault is not None:
             logger.warning("binding %s: %s", self.binding.name, fault)
 
@@ -194,6 +185,11 @@ def _name(file: FileSettings) -> str:
 
 def _template_paths(binding: Binding) -> list[str]:
     return [file.template for file in binding.settings.files if file.template is not None]
+
+
+def check_templates(bindings: Mapping[str, Binding]) -> None:
+    """Read all templates, and change nothing. Raises one ``ConfigurationError`` with all that is wrong with them."""
+    _templates(bindings)
 
 
 def _templates(bindings: Mapping[str, Binding]) -> dict[str, str]:

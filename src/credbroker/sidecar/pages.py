@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 
 from credbroker.sidecar.app import Page, as_json
 from credbroker.sidecar.bindings import Binding
-from credbroker.sidecar.files import FileSink
 from credbroker.sidecar.protocol import NO_STORE, Answer
+from credbroker.wire.expiry import zulu
 
 _NO_STORE = (NO_STORE,)
 
@@ -32,7 +32,6 @@ class State:
     loaded_at: datetime | None = None
     fault: str | None = None
     """Why the latest reload was refused."""
-    files: FileSink | None = None
 
 
 def pages_of(state: State) -> Mapping[str, Page]:
@@ -51,24 +50,21 @@ def report(state: State) -> dict[str, object]:
     return {
         "ok": True,
         "pid": os.getpid(),
-        "started_at": _zulu(state.started_at),
+        "started_at": zulu(state.started_at),
         "draining": state.draining,
         "config": {
             "paths": list(state.paths),
-            "loaded_at": _zulu(state.loaded_at) if state.loaded_at is not None else None,
+            "loaded_at": zulu(state.loaded_at) if state.loaded_at is not None else None,
             "fault": state.fault,
         },
-        "bindings": [
-            {**binding.report(), "files_fault": state.files.faults.get(name) if state.files is not None else None}
-            for name, binding in state.bindings.items()
-        ],
+        "bindings": [binding.report() for binding in state.bindings.values()],
         "refused": dict(state.refused),
     }
 
 
 def _ready(state: State) -> Answer:
     states = {name: binding.state for name, binding in state.bindings.items()}
-    ready = not state.draining and all(one in ("fresh", "stale") for one in states.values())
+    ready = not state.draining and all(binding.is_ready for binding in state.bindings.values())
     return Answer(200 if ready else 503, as_json({"ready": ready, "bindings": states}), headers=_NO_STORE)
 
 
@@ -100,7 +96,7 @@ class _Collected(Collector):
             for (protocol, status), count in tuple(binding.answers.items()):
                 answers.add_metric((name, protocol, str(status)), count)
             issues.add_metric((name,), binding.issues)
-            ready.add_metric((name,), float(told["state"] in ("fresh", "stale")))
+            ready.add_metric((name,), float(binding.is_ready))
             if isinstance(told["left"], float):
                 left.add_metric((name,), told["left"])
             failures.add_metric((name,), float(str(told["failures"])))
@@ -110,7 +106,3 @@ class _Collected(Collector):
         sound = GaugeMetricFamily("credbroker_configuration_sound", "0 while the latest reload was refused.")
         sound.add_metric((), float(self._state.fault is None))
         yield from (answers, issues, ready, left, failures, refused, sound)
-
-
-def _zulu(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pydantic import SecretStr
 
 from credbroker.credentials import Credential
+from credbroker.request import CredentialRequest
 
 Variables = Mapping[str, str | SecretStr]
 """Environment variables. What is secret among them is a ``SecretStr``, so that nobody prints it."""
@@ -45,7 +46,7 @@ class Ask(Confined):
     headers: Mapping[str, str]
     form: Mapping[str, str]
     now: datetime
-    granted: Any = None
+    granted: CredentialRequest | None = None
     """The credential's request: kind, profile, locations, access, scopes, audience."""
 
     def left(self, ends: datetime | None) -> int:
@@ -118,6 +119,10 @@ class Place(Confined):
     def url(self, protocol: str) -> str:
         """The address of a protocol that is not ``rooted``."""
         return f"http://{self.authority}/{self.binding}/{protocol}"
+
+    def address(self, protocol: Protocol) -> str:
+        """Where a protocol is asked."""
+        return f"http://{self.authority}/" if protocol.rooted else self.url(protocol.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,50 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from credbroker.broker import Broker
+from credbroker.brokerage import Brokerage
+from credbroker.config import load_files
 from credbroker.config.settings import SidecarSettings
 from credbroker.context import Clock
-from credbroker.errors import ConfigurationError, CredbrokerError, IssuerUnavailable
-from credbroker.sidecar.app import STATUS, App
+from credbroker.errors import ConfigurationError, CredbrokerError
+from credbroker.reloading import reload
+from credbroker.sidecar.app import App
 from credbroker.sidecar.bindings import Binding, bindings_of
-from credbroker.sidecar.directory import DESCRIPTION, DIRECTORY_VARIABLE, default_directory, token_file
-from credbroker.sidecar.files import FileSink
+from credbroker.sidecar.directory import DESCRIPTION, DIRECTORY_VARIABLE, FOLDER, SOCKET, STATUS, token_file
+from credbroker.sidecar.files import FileSink, check_templates
 from credbroker.sidecar.guard import Guard, Rate, Readers
 from credbroker.sidecar.pages import State, pages_of
 from credbroker.sidecar.protocol import Place, Protocol
 from credbroker.sidecar.protocols import PROTOCOLS
 from credbroker.sidecar.refusals import Refusals
 from credbroker.sidecar.server import Server
+from credbroker.sidecar.site import clear, collected, describe, directory_of, taken
 from credbroker.sidecar.tokens import Tokens
 from credbroker.sidecar.variables import child_environment
 from credbroker.system import listening
-from credbroker.system.environment import SystemEnvironment
-from credbroker.system.groups import group_id
 from credbroker.system.memory_folder import Folder, open_folder
-from credbroker.system.memory_folder import faults as folder_faults
 
 if TYPE_CHECKING:
     import socket  # noqa: TID251 - for the type alone
 
 logger = logging.getLogger("credbroker.sidecar")
 
-_T = TypeVar("_T")
 FIRST_VALUES = 30.0
 """Seconds that an issuer may be away at the start, where somebody waits for the first values."""
 _LOOK = 0.02
 """Seconds between two looks whether a first value is there."""
-Make = Callable[[SidecarSettings, Mapping[str, Binding]], dict[str, Binding]]
-"""The bindings of some settings; those that say what they said before stay the same objects."""
-
-
 Adapt = Callable[[SidecarSettings], SidecarSettings]
 """What of the settings holds for this one: ``exec`` has a directory and a port of its own."""
 
@@ -53,12 +48,9 @@ Adapt = Callable[[SidecarSettings], SidecarSettings]
 class Sidecar:
     """Serves the bindings of one configuration until it is closed."""
 
-    def __init__(
-        self, broker: Broker, settings: SidecarSettings, *, adapt: Adapt | None = None, make: Make | None = None
-    ) -> None:
+    def __init__(self, broker: Broker, settings: SidecarSettings, *, adapt: Adapt | None = None) -> None:
         self.broker = broker
         self._adapt = adapt or (lambda wanted: wanted)
-        self._make = make or (lambda wanted, before: bindings_of(broker, wanted.bindings, before))
         self._settings = settings = self._adapt(settings)
         self._lock = threading.Lock()
         self._process = os.getpid()
@@ -69,19 +61,21 @@ class Sidecar:
         self.authority = ""
         """Where it is served by TCP, once it is: ``127.0.0.1:8642``."""
         self.socket_path: str | None = None
-        self.directory = _directory(settings)
+        self.directory = directory_of(settings)
 
     # -- starting ------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Serve, with every binding's first value on its way.
+    def start(self, bindings: Mapping[str, Binding] | None = None) -> None:
+        """Serve the settings' bindings, or those that are given, with every first value on its way.
 
         Raises one ``ConfigurationError`` with all that is wrong with the place, the port and the bindings; nothing is left
         behind then.
         """
         faults: list[str] = []
-        bindings = _collected(faults, lambda: self._make(self._settings, {}))
-        tcp, group = _place(self._settings, faults)
+        if bindings is None:
+            bindings = collected(faults, lambda: bindings_of(self.broker, self._settings.bindings, {}))
+        collected(faults, lambda: check_templates(bindings or {}))
+        tcp, group = taken(self._settings, faults)
         if faults or bindings is None or tcp is None:
             if tcp is not None:
                 tcp.close()
@@ -91,10 +85,11 @@ class Sidecar:
             folder = self._folder = open_folder(self.directory, group)
             made.callback(folder.close)
             made.callback(folder.remove_empty)
-            unix = listening.unix(folder)
-            made.callback(folder.remove, listening.SOCKET_NAME)
+            clear(folder)
+            unix = listening.unix(folder, SOCKET)
+            made.callback(folder.remove, SOCKET)
             made.callback(unix.close)
-            self._serve(folder, bindings, [tcp, unix], made)
+            self._serve(folder, dict(bindings), [tcp, unix], made)
             self._made = made.pop_all()
 
     def _serve(self, folder: Folder, bindings: dict[str, Binding], sockets: list[socket.socket], made: ExitStack) -> None:
@@ -104,7 +99,7 @@ class Sidecar:
         self._tokens = Tokens(folder)
         made.callback(self._tokens.close)
         self._tokens.keep([STATUS, *bindings])
-        self._files = self._state.files = FileSink(folder)
+        self._files = FileSink(folder)
         made.callback(self._files.close)
         self._files.take(bindings)
         self._app = App(self._guard(), self._rate(), pages_of(self._state), self._refusals)
@@ -127,15 +122,15 @@ class Sidecar:
         self._app.serve(bindings)
 
     def _describe(self) -> None:
-        """Write where it is served, for whoever is told the directory only. Nothing in it is secret."""
         described = {
             "version": 1,
             "pid": os.getpid(),
             "url": f"http://{self.authority}",
             "socket": self.socket_path,
             "bindings": {name: list(binding.settings.protocols) for name, binding in self.bindings.items()},
+            "files": [f"{FOLDER}/{file.path}" for one in self.bindings.values() for file in one.settings.files],
         }
-        self._folder.write(DESCRIPTION, json.dumps(described).encode(), group_readable=True)
+        describe(self._folder, described)
 
     # -- running -------------------------------------------------------------------------------------------------------
 
@@ -153,21 +148,20 @@ class Sidecar:
         templates = (file.template for binding in self.bindings.values() for file in binding.settings.files)
         return (*self.broker.paths, *(path for path in templates if path is not None))
 
-    def wait_until_ready(self, seconds: float) -> None:
-        """Return once every binding has a value.
+    def wait_until_ready(self, seconds: float, pause: Callable[[float], object] | None = None) -> None:
+        """Return once every binding is ready. ``pause`` waits for so many seconds; what it raises ends the waiting.
 
-        Raises what its issue ended with: at once where asking again would not help, else when the time is over.
+        Raises what an issue ended with: at once where asking again would not help, else when the time is over; and
+        ``ConfigurationError`` where a file cannot be written.
         """
         end = self._clock.elapsed() + seconds
-        waiting = threading.Event()
+        pause = pause or threading.Event().wait
         for binding in self.bindings.values():
             while not binding.is_ready:
-                failure = binding.failure()
-                if failure is not None and (not failure.retryable or self._clock.elapsed() >= end):
-                    raise failure.fresh()
-                if self._clock.elapsed() >= end:
-                    raise IssuerUnavailable(f"nothing was issued within {seconds:g} s", profile=binding.request.profile)
-                waiting.wait(_LOOK)
+                fault = binding.lasting_fault(final=self._clock.elapsed() >= end)
+                if fault is not None:
+                    raise fault
+                pause(_LOOK)
 
     def protocols(self, binding: Binding) -> list[Protocol]:
         """The protocols that a binding is served by."""
@@ -195,8 +189,13 @@ class Sidecar:
             endpoint=getattr(profile, "endpoint", None) if isinstance(getattr(profile, "endpoint", None), str) else None,
         )
 
-    def rotate_if_due(self) -> None:
-        """Make new tokens where ``rotate_tokens`` says that it is time. The ones before stay good until the next time."""
+    def tick(self) -> None:
+        """Now and then: tell of bindings that fail, and make new tokens where ``rotate_tokens`` says that it is time.
+
+        The tokens before stay good until the next time.
+        """
+        for binding in self.bindings.values():
+            binding.tell_trouble()
         every = self._settings.rotate_tokens
         if every is not None and self._clock.elapsed() - self._rotated_at >= every.total_seconds():
             self._rotated_at = self._clock.elapsed()
@@ -220,19 +219,20 @@ class Sidecar:
             self._state.loaded_at = self._clock.now()
 
     def _reload(self) -> None:
-        # Tried on a broker that is thrown away: what is wrong shows here, while nothing has changed yet.
-        with Broker.from_yaml(*self.broker.paths) as trial:
-            if trial.sidecar is None:
-                raise ConfigurationError("the files have no sidecar: section any more")
-            wanted = self._adapt(trial.sidecar)
-            self._check_stays(wanted)
-            self._files.check(bindings_of(trial, wanted.bindings, {}))
+        # Read once, and tried on a broker that is thrown away: what is wrong shows here, while nothing has changed yet.
+        platform = load_files(self.broker.paths)
+        if platform.sidecar is None:
+            raise ConfigurationError("the files have no sidecar: section any more")
+        wanted = self._adapt(platform.sidecar)
+        self._check_stays(wanted)
+        with Broker(Brokerage(platform, self.broker._brokerage.given, None)) as trial:  # noqa: SLF001
+            check_templates(bindings_of(trial, wanted.bindings, {}))
         before = dict(self.bindings)
         # What can fail comes first, and is undone: then there is no way back.
         self._tokens.keep([STATUS, *before, *wanted.bindings])
         try:
-            self.broker.reload()
-            bindings = self._make(wanted, before)
+            reload(self.broker._brokerage, platform)  # noqa: SLF001
+            bindings = bindings_of(self.broker, wanted.bindings, before)
         except BaseException:
             self._tokens.keep([STATUS, *before])
             raise
@@ -254,7 +254,7 @@ class Sidecar:
         moved = [
             key
             for key, differs in (
-                ("directory", _directory(wanted) != self.directory),
+                ("directory", directory_of(wanted) != self.directory),
                 ("listen", wanted.listen_port != ours.listen_port or wanted.listen_host != ours.listen_host),
                 ("readers.group", wanted.reader_group != ours.reader_group),
             )
@@ -281,35 +281,3 @@ class Sidecar:
     @property
     def _clock(self) -> Clock:
         return self.broker._brokerage.context.clock  # noqa: SLF001
-
-
-def place_faults(settings: SidecarSettings) -> list[str]:
-    """What is wrong with the directory and the port, told as ``start`` tells it."""
-    faults: list[str] = []
-    tcp, _ = _place(settings, faults)
-    if tcp is not None:
-        tcp.close()
-    return faults
-
-
-def _place(settings: SidecarSettings, faults: list[str]) -> tuple[socket.socket | None, int | None]:
-    """The listening socket, and the number of the readers' group."""
-    group = None
-    wanted = settings.reader_group
-    if wanted is not None:
-        group = _collected(faults, lambda: group_id(wanted))
-    faults.extend(folder_faults(_directory(settings), group=group))
-    return _collected(faults, lambda: listening.tcp(settings.listen_host, settings.listen_port)), group
-
-
-def _directory(settings: SidecarSettings) -> str:
-    return settings.directory or default_directory(SystemEnvironment().variable, os.geteuid())
-
-
-def _collected(faults: list[str], make: Callable[[], _T]) -> _T | None:
-    """What ``make`` gives; where it cannot, None, and why is added to the faults."""
-    try:
-        return make()
-    except CredbrokerError as error:
-        faults.extend(str(error).split("\n"))
-        return None

@@ -81,8 +81,16 @@ def shell_text(value: str | SecretStr, place: Place) -> str:
     """A variable's value as a shell takes it. A token is read from its file there, and not shown here."""
     if not isinstance(value, SecretStr):
         return shlex.quote(value)
-    before, _, after = value.get_secret_value().partition(place.token.get_secret_value())
-    return f'"{before}$(cat {shlex.quote(place.token_file)}){after}"'
+    return f'"{_prefix(value, place)}$(cat {shlex.quote(place.token_file)})"'
+
+
+def from_file(value: SecretStr, place: Place) -> dict[str, str]:
+    """A secret variable's value for a program: what stands in ``file``, after ``prefix``."""
+    return {"prefix": _prefix(value, place), "file": place.token_file}
+
+
+def _prefix(value: SecretStr, place: Place) -> str:
+    return value.get_secret_value().removesuffix(place.token.get_secret_value())
 
 
 def _led(places: Sequence[Place], protocols: Sequence[Sequence[Protocol]]) -> Variables:

@@ -17,7 +17,7 @@ class SystemEnvironment:
 
     def variable(self, name: str) -> str | None:
         """The variable's value, or None."""
-        return os.environ.get(name)
+        return _before[name] if name in _before else os.environ.get(name)
 
     def read(self, path: str, *, within: str | None = None) -> bytes:
         """A regular file's content. ``within`` is a directory that the file must lie in after every symbolic link.
@@ -47,15 +47,24 @@ class SystemEnvironment:
             return None
 
 
+_before: dict[str, str | None] = {}
+"""What the variables that we have exported were before: our own identity is not to be found where they lead."""
+
+
 @contextmanager
 def exported(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of this very process, which had none of them, and unset them again."""
+    """Set variables of this very process, and set them back. ``SystemEnvironment`` goes on without them."""
+    _before.update({name: os.environ.get(name) for name in variables})
     os.environ.update(variables)
     try:
         yield
     finally:
         for name in variables:
-            os.environ.pop(name, None)
+            before = _before.pop(name, None)
+            if before is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = before
 
 
 def _lies_within(path: str, directory: str, opened: os.stat_result) -> bool:

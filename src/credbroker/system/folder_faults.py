@@ -84,7 +84,7 @@ def faults_of(path: str, status: os.stat_result, group: int | None) -> list[str]
         found.append(f"{path} is group-writable: {remedy}")
     if mode & (stat.S_IROTH | stat.S_IXOTH):
         found.append(f"{path} is world-readable: {remedy}")
-    if mode & (stat.S_IRGRP | stat.S_IXGRP) and status.st_gid != group:
+    elif mode & (stat.S_IRGRP | stat.S_IXGRP) and status.st_gid != group:
         readers = f"readable by the group {status.st_gid}, which sidecar.readers.group does not name"
         found.append(f"{path} is {readers}: chmod 0700 {path}, or declare the group")
     return found + _faults_of_place(path, status.st_dev)

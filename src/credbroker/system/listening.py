@@ -11,7 +11,6 @@ from ipaddress import ip_address
 from credbroker.errors import ConfigurationError
 from credbroker.system.memory_folder import Folder
 
-SOCKET_NAME = "credbroker.sock"
 LONGEST_PATH = 107
 """Bytes of a Unix socket's path: ``sun_path`` has 108 with the NUL that ends it (unix(7))."""
 _BACKLOG = 1024
@@ -40,27 +39,27 @@ def tcp(host: str, port: int) -> socket.socket:
     return listener
 
 
-def unix(folder: Folder) -> socket.socket:
-    """A non-blocking listener at ``credbroker.sock`` in the folder. One that a crash has left there is replaced.
+def unix(folder: Folder, name: str) -> socket.socket:
+    """A non-blocking listener of that name in the folder. One that a crash has left there is replaced.
 
     0600, or with a group 0660 and the group's: to connect needs the right to write. Each peer's uid is checked as well; the
     mode is a second wall, as is the folder's own. Readers that are declared by uid alone use TCP and a token.
 
     Raises ``ConfigurationError``: a path over 107 bytes, something else at that place, a sidecar that answers there.
     """
-    path = f"{folder.path}/{SOCKET_NAME}"
+    path = f"{folder.path}/{name}"
     length = len(os.fsencode(path))
     if length > LONGEST_PATH:
         limit = f"a Unix socket's path has at most {LONGEST_PATH}"
         raise ConfigurationError(f"sidecar.directory: {path} has {length} bytes, and {limit}: name a shorter directory")
-    _remove_stale(folder, path)
+    _remove_stale(folder, name)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(path)
         # By the folder that is held open, so that it is known to lie there. Until it listens, nobody can connect.
         if folder.group is not None:
-            os.chown(SOCKET_NAME, -1, folder.group, dir_fd=folder.fileno())
-        os.chmod(SOCKET_NAME, 0o600 if folder.group is None else 0o660, dir_fd=folder.fileno())
+            os.chown(name, -1, folder.group, dir_fd=folder.fileno())
+        os.chmod(name, 0o600 if folder.group is None else 0o660, dir_fd=folder.fileno())
         listener.listen(_BACKLOG)
         listener.setblocking(False)
     except OSError as error:
@@ -89,9 +88,10 @@ def _without_port(port: int, error: OSError) -> str:
     return f"port {port} cannot be had ({(error.strerror or '').lower()}): {another}"
 
 
-def _remove_stale(folder: Folder, path: str) -> None:
+def _remove_stale(folder: Folder, name: str) -> None:
+    path = f"{folder.path}/{name}"
     try:
-        status = os.stat(SOCKET_NAME, dir_fd=folder.fileno(), follow_symlinks=False)
+        status = os.stat(name, dir_fd=folder.fileno(), follow_symlinks=False)
     except OSError:
         return  # there is none; anything else shows when it is bound
     if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
@@ -101,4 +101,4 @@ def _remove_stale(folder: Folder, path: str) -> None:
         answer = asking.connect_ex(path)
     if answer != errno.ECONNREFUSED:
         raise ConfigurationError(f"another sidecar answers at {path}: stop that one, or name another directory")
-    folder.remove(SOCKET_NAME)
+    folder.remove(name)

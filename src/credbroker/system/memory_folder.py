@@ -208,6 +208,3 @@ def _split(path: str) -> tuple[str, str]:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
-
-
-__all__ = ["Folder", "faults", "open_folder"]

@@ -41,11 +41,6 @@ def stopping() -> None:
     notify("STOPPING=1")
 
 
-def status(text: str) -> None:
-    """What ``systemctl status`` shows. Line breaks become blanks: each line is a variable of its own."""
-    notify(f"STATUS={' '.join(text.split())}")
-
-
 def watchdog_interval() -> float | None:
     """Seconds between two signs of life: half of what systemd waits for one, as sd_watchdog_enabled(3) advises.
 

@@ -6,10 +6,11 @@ Source: AWS SDKs and Tools reference guide, "Container credential provider". bot
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 
 from credbroker.credentials import Credential, S3Credentials, TableCredentials
 from credbroker.errors import ConfigurationError
+from credbroker.wire.expiry import zulu
 
 
 def container_credentials(value: Credential, told_end: datetime | None) -> bytes:
@@ -28,7 +29,7 @@ def container_credentials(value: Credential, told_end: datetime | None) -> bytes
             "SecretAccessKey": keys.secret_access_key.get_secret_value(),
             "Token": keys.session_token.get_secret_value(),
             # Z and no offset: the AWS SDK for Python v4 drops an offset, and reads the rest as UTC.
-            "Expiration": told_end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "Expiration": zulu(told_end),
         }
     ).encode()
 

@@ -21,6 +21,11 @@ def in_utc(instant: object) -> datetime | None:
         return None
 
 
+def zulu(instant: datetime) -> str:
+    """An instant as others read it, in UTC and cut off to whole seconds: ``2026-01-01T00:59:45Z``."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def corrected(expires_at: datetime, date_header: str | None, sent: datetime, received: datetime) -> datetime:
     """An absolute expiry of the server's clock, as an instant of ours.
 

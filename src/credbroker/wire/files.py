@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from credbroker.credentials import (
     TableCredentials,
 )
 from credbroker.errors import ConfigurationError
+from credbroker.wire.expiry import zulu
 from credbroker.wire.visible import VISIBLE
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _shown(secret: SecretStr | None) -> str | None:
 
 def _iso(told_end: datetime | None) -> str | None:
     # Cut off to whole seconds: rounded up it would be told too late.
-    return None if told_end is None else told_end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if told_end is None else zulu(told_end)
 
 
 def _what(value: object) -> str:

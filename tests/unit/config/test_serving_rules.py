@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from credbroker.config import from_data
-from credbroker.config.sidecar import FORMS, PROTOCOLS
+from credbroker.config.sidecar import FORMS, SERVES
 from credbroker.errors import ConfigurationError
 
 ROLE = {"mode": "iam_role", "role_arn": "arn:aws:iam::123456789012:role/x", "credential_source": "environment"}
@@ -53,10 +53,10 @@ def file(path: str, form: str = "aws-credentials", **keys: object) -> dict[str, 
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", SERVES)
 def test_a_protocol_serves_what_it_has_a_form_for(protocol: str, subject: str) -> None:
     data = served(SUBJECTS[subject], protocols=[protocol])
-    if subject in PROTOCOLS[protocol]:
+    if subject in SERVES[protocol]:
         sidecar = from_data(data).sidecar
         assert sidecar is not None
         assert sidecar.bindings["one"].protocols == (protocol,)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 from tests.unit.sidecar.protocol_server import ENDS, NOW, ask, place
 
-from credbroker.config.sidecar import PROTOCOLS as CONFIGURABLE
+from credbroker.config.sidecar import SERVES as CONFIGURABLE
 from credbroker.credentials import AccessToken, DatabaseCredentials, S3Credentials, TableCredentials
 from credbroker.errors import ConfigurationError
 from credbroker.location import Location

@@ -167,7 +167,7 @@ from credbroker.system.memory_folder import open_folder
 harden()
 folder = open_folder(sys.argv[1], None)
 folder.write("sub/file", b"x", group_readable=True)
-for listener in (listening.tcp("127.0.0.1", 0), listening.unix(folder)):
+for listener in (listening.tcp("127.0.0.1", 0), listening.unix(folder, "x.sock")):
     listener.setblocking(True)
     with listener, socket.socket(listener.family) as client:
         client.connect(listener.getsockname())

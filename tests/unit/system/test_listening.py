@@ -12,6 +12,7 @@ import pytest
 from tests.unit.system.another_user import UID, another_user
 
 from credbroker.errors import ConfigurationError
+from credbroker.sidecar.directory import SOCKET
 from credbroker.system.listening import LONGEST_PATH, tcp, unix
 from credbroker.system.memory_folder import Folder, open_folder
 
@@ -81,7 +82,7 @@ def _connected(path: str) -> bool:
 
 
 def test_it_listens_on_a_unix_socket_of_our_own(folder: Folder) -> None:
-    with unix(folder) as listener:
+    with unix(folder, SOCKET) as listener:
         path = f"{folder.path}/credbroker.sock"
         assert listener.getsockname() == path
         assert not listener.getblocking()
@@ -91,15 +92,15 @@ def test_it_listens_on_a_unix_socket_of_our_own(folder: Folder) -> None:
 
 
 def test_a_socket_that_a_crash_has_left_is_replaced(folder: Folder) -> None:
-    unix(folder).close()
-    with unix(folder) as listener:
+    unix(folder, SOCKET).close()
+    with unix(folder, SOCKET) as listener:
         assert _connected(listener.getsockname())
 
 
 def test_one_that_answers_is_left_to_it(folder: Folder) -> None:
-    with unix(folder) as listener:
+    with unix(folder, SOCKET) as listener:
         with pytest.raises(ConfigurationError, match="another sidecar answers at"):
-            unix(folder)
+            unix(folder, SOCKET)
         assert _connected(listener.getsockname())
 
 
@@ -107,13 +108,13 @@ def test_something_else_at_its_place_is_left_there(folder: Folder, memory: Path)
     place = Path(folder.path) / "credbroker.sock"
     place.touch()
     with pytest.raises(ConfigurationError, match="is there, and no socket of ours"):
-        unix(folder)
+        unix(folder, SOCKET)
     place.unlink()
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(memory / "other"))
     place.symlink_to(memory / "other")
     with pytest.raises(ConfigurationError, match="is there, and no socket of ours"):
-        unix(folder)
+        unix(folder, SOCKET)
     assert (memory / "other").is_socket()
 
 
@@ -122,10 +123,10 @@ def test_a_path_that_no_socket_can_have_is_refused_with_its_length(memory: Path)
     for length, fits in ((room, True), (room + 1, False)):
         opened = open_folder(f"{memory}/{'x' * length}", None)
         if fits:
-            unix(opened).close()
+            unix(opened, SOCKET).close()
         else:
             with pytest.raises(ConfigurationError, match="has 108 bytes, and a Unix socket's path has at most 107"):
-                unix(opened)
+                unix(opened, SOCKET)
         opened.close()
 
 
@@ -134,7 +135,7 @@ def test_a_folder_that_was_moved_away_gets_no_socket_elsewhere_unnoticed(folder:
     path.rename(path.parent / "moved")
     path.mkdir(mode=0o700)
     with pytest.raises(ConfigurationError, match="cannot be listened at: no such file or directory"):
-        unix(folder)
+        unix(folder, SOCKET)
     with pytest.raises(ConnectionRefusedError), socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path / "credbroker.sock"))
 
@@ -150,7 +151,7 @@ def test_another_user_connects_by_its_group_alone(declared: bool, memory: Path) 
     root = os.geteuid() == 0
     memory.chmod(0o711)
     opened = open_folder(str(memory / "run"), (UID if root else os.getegid()) if declared else None)
-    with unix(opened) as listener:
+    with unix(opened, SOCKET) as listener:
         path = listener.getsockname()
         assert stat.S_IMODE(os.lstat(path).st_mode) == (0o660 if declared else 0o600)
         with another_user(CONNECT, path) as client:
