@@ -365,10 +365,33 @@ def test_a_command_finds_its_sidecar_and_no_other_identity(folder: Path) -> None
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout.splitlines()[-1])
     assert told["token"] == SECRET
-    assert not {"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "GOOGLE_APPLICATION_CREDENTIALS"} & set(told["environment"])
+    # Nor the secret that the broker issues from: the command is not to hold it.
+    assert not {"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "TRINO_TOKEN"} & set(told["environment"])
+    assert told["environment"]["GOOGLE_APPLICATION_CREDENTIALS"] == "/dev/null/none"
     assert told["environment"]["AWS_EC2_METADATA_DISABLED"] == "true"
     assert "169.254" not in json.dumps(told["environment"])
     assert not Path(told["environment"]["CREDBROKER_SIDECAR"]).exists()
+
+
+def test_what_a_killed_one_has_left_is_swept_up_by_the_next(folder: Path) -> None:
+    config = written(folder, platform(folder))
+    script = "import os; print(os.environ['CREDBROKER_SIDECAR'], flush=True); import sys; sys.stdin.read()"
+    process = subprocess.Popen(
+        [*COMMAND, "exec", "--config", str(config), "--", sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    with process.stdout, process.stdin:
+        left = Path(process.stdout.readline().strip())
+        process.kill()
+        process.wait()
+        assert (left / "trino.token").exists()
+        assert exec_(config, "true").returncode == 0
+        assert not left.exists()
 
 
 def test_the_commands_end_is_its_end(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -185,7 +186,7 @@ def test_a_slow_client_is_cut_off_and_holds_up_nobody(served: Served, monkeypatc
             + b"gr"
         )
         # One that was answered, and then sends half of its next request.
-        after.sendall(request_bytes("GET", "/healthz", {"Host": "127.0.0.1"}))
+        after.sendall(request_bytes("GET", PATH, {"Host": "127.0.0.1", **served.bearer("lake-read")}))
         reply = reply_of(after)
         assert reply is not None
         assert reply.status == 200
@@ -207,10 +208,11 @@ def closed(sock: socket.socket) -> bool:
 def test_an_idle_connection_may_ask_again_after_its_deadline(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("credbroker.sidecar.server.SLOWEST_REQUEST", 0.2)
     with served.connect() as idle, served.connect() as silent:
-        idle.sendall(request_bytes("GET", "/healthz", {"Host": "127.0.0.1"}))
+        request = request_bytes("GET", PATH, {"Host": "127.0.0.1", **served.bearer("lake-read")})
+        idle.sendall(request)
         assert reply_of(idle) is not None
         assert closed(silent)  # its deadline is later than that of the other would have been
-        idle.sendall(request_bytes("GET", "/healthz", {"Host": "127.0.0.1"}))
+        idle.sendall(request)
         assert reply_of(idle) is not None
 
 
@@ -318,19 +320,72 @@ def test_many_threads_and_garbage_leave_it_serving(served: Served) -> None:
 
 
 def test_one_user_cannot_take_all_connections(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("credbroker.sidecar.server.MOST_OF_ONE_USER", 20)
+    monkeypatch.setattr("credbroker.sidecar.server.MOST_OF_ONE_READER", 20)
+    bearer = served.bearer("lake-read")
     held = [served.connect() for _ in range(20)]
     try:
         for sock in held:  # answered, so each of them counts
-            sock.sendall(request_bytes("GET", "/healthz", {"Host": "127.0.0.1"}))
+            sock.sendall(request_bytes("GET", PATH, {"Host": "127.0.0.1", **bearer}))
             assert reply_of(sock) is not None
-        with served.connect() as one_more:
-            assert closed(one_more)
-        # Over the Unix socket it is another kind of peer: a reader that is let in there is served on.
-        assert served.get("/healthz", unix=True).status == 200
+        for unix in (False, True):
+            with served.connect(unix=unix) as one_more:
+                assert closed(one_more)
     finally:
         for sock in held:
             sock.close()
+
+
+HOLDS_CONNECTIONS = """
+import encodings.idna, os, socket, sys
+os.setgroups([]); os.setgid(65533); os.setuid(65533)
+held = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(30)]
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_strangers_leave_enough_connections_to_the_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("credbroker.sidecar.server.MOST_OF_STRANGERS", 10)
+    monkeypatch.setattr("credbroker.sidecar.server.MOST_CONNECTIONS", 20)
+    with (
+        serving(READ_LAKE) as one,
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDS_CONNECTIONS, str(one.port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as stranger,
+    ):
+        assert stranger.stdout is not None
+        assert stranger.stdout.readline() == "held\n"
+        assert [one.get(PATH, one.bearer("lake-read")).status for _ in range(5)] == [200] * 5
+        stranger.kill()
+
+
+def test_who_reads_no_answer_is_cut_off(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("credbroker.sidecar.server.SLOWEST_REQUEST", 0.3)
+    request = request_bytes("GET", PATH, {"Host": "127.0.0.1", **served.bearer("lake-read")})
+    with served.connect() as deaf:
+        deaf.setblocking(False)
+        sent, cut = 0, False
+        pause = threading.Event()
+        for _ in range(1000):
+            try:
+                sent += deaf.send(request * 100)
+            except BlockingIOError:
+                pause.wait(0.02)
+            except (ConnectionResetError, BrokenPipeError):
+                cut = True
+                break
+        assert cut, sent
+    assert served.get(PATH, served.bearer("lake-read")).status == 200
+
+
+def test_garbage_leaves_no_line_for_each_in_the_log(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(50):
+        served.send(b"garbage\r\n\r\n")
+        served.send(request_bytes("GET", PATH, {"Host": "127.0.0.1", "Connection": "Upgrade", "Upgrade": "websocket"}))
+    assert len(caplog.records) < 20
 
 
 def test_who_is_refused_holds_no_connection(served: Served) -> None:

@@ -133,7 +133,8 @@ def test_a_container_of_another_user_reads_the_token_by_its_group_and_asks() -> 
         ).stdout
         answer = json.loads(told)
         assert answer == {"status": 200, "sees": False, "writes": False}
-        assert {path.stat().st_mode & 0o777 for path in Path(one.sidecar.directory).glob("*.token")} == {0o640}
+        modes = {path.name: path.stat().st_mode & 0o777 for path in Path(one.sidecar.directory).glob("*.token")}
+        assert modes == {"lake-read.token": 0o640, "status.token": 0o600}
 
 
 ATTACKER = """
@@ -178,6 +179,9 @@ def test_a_process_of_the_same_user_sees_neither_memory_nor_environment_of_it() 
         first = (
             "\nimport credbroker.cli.sidecar, credbroker.sidecar.variables\nfrom credbroker.cli import main\n"
             "from tests.servers.sidecars import READ_LAKE, serving\n"
+            # What is installed is looked up at each load; the other user cannot read that either.
+            "import importlib.metadata as installed\nfound = installed.entry_points(group='credbroker.providers')\n"
+            "installed.entry_points = lambda group, name: found.select(name=name)\n"
             "from credbroker import Broker\n"
             f"with Broker.from_yaml({str(config)!r}) as broker: broker.compute('trino').get()\n"
             "with serving(READ_LAKE): pass\n"

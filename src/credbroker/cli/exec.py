@@ -67,6 +67,9 @@ def _run(arguments: Namespace) -> Outcome:
         watched = Watched(paths_of(arguments))
         sidecar = started(paths_of(arguments), adapt=_own(arguments.binding))
         from credbroker.sidecar.running import FIRST_VALUES  # with the extra, which `started` has found
+        from credbroker.sidecar.site import sweep
+
+        sweep()
 
         try:
             environment = sidecar.environment(given.environment)

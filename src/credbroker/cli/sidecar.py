@@ -17,7 +17,7 @@ from credbroker.errors import ConfigurationError, CredbrokerError
 from credbroker.sidecar.directory import DIRECTORY_VARIABLE, FOLDER
 from credbroker.system import notify
 from credbroker.system.changes import Changes
-from credbroker.system.hardening import harden
+from credbroker.system.hardening import harden, open_more_files
 from credbroker.system.signals import Signals
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(arguments: Namespace) -> Outcome:
+    open_more_files()
     harden()  # before a secret is in memory
     with Signals((*_ENDING, signal.SIGHUP)) as signals:
         watched = Watched(paths_of(arguments), automatic=not arguments.no_reload)

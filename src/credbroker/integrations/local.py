@@ -6,7 +6,7 @@ reader in another process outlive a rotation. Who may ask is decided as in the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +69,7 @@ def serve(source: CredentialSource[Any], *, protocol: str | None = None, export:
         before = inherited().environment
         environment = sidecar.environment(before)
         if export:
-            _check_nothing_is_exported(before, environment)
+            _check_nothing_is_exported(before, environment, but={*_LENGTHENED, *sidecar.own_secrets})
         source.get()
         if export:
             stack.enter_context(exported({name: text for name, text in environment.items() if before.get(name) != text}))
@@ -96,9 +96,9 @@ def _kind(source: CredentialSource[Any]) -> str:
     return profile.type if isinstance(profile, StorageProfile) else request.kind
 
 
-def _check_nothing_is_exported(before: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+def _check_nothing_is_exported(before: Mapping[str, str], wanted: Mapping[str, str], *, but: Collection[str]) -> None:
     # By name alone: a value may be a secret.
-    in_the_way = sorted(name for name, text in before.items() if wanted.get(name) != text and name not in _LENGTHENED)
+    in_the_way = sorted(name for name, text in before.items() if wanted.get(name) != text and name not in but)
     if in_the_way:
         raise ConfigurationError(
             f"{', '.join(in_the_way)} is exported already: unset it, or start another process with serve(...).environment"

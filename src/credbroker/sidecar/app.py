@@ -60,6 +60,10 @@ class App:
         self._refusals = refusals
         self._routes: dict[str, dict[str, _Served]] = {}
 
+    def knows(self, peer: Peer) -> bool:
+        """Whether it is a reader, by its user."""
+        return self._guard.knows(peer)
+
     def limit(self, guard_: Guard, rate: Rate) -> None:
         """Go by other readers and another rate from now on."""
         self._guard, self._rate = guard_, rate
@@ -221,8 +225,8 @@ async def _send(send: Send, answer: Answer) -> None:
         (b"x-content-type-options", b"nosniff"),
         *((name.encode(), value.encode()) for name, value in answer.headers),
     ]
-    if 400 <= answer.status < 500:
-        # What follows may be the other half of an attack; and who is refused holds no connection that a reader could have.
+    if 400 <= answer.status < 500 or answer.last:
+        # What follows may be the other half of an attack; and who is refused, or shows no token, holds no connection.
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -40,6 +41,7 @@ class Binding:
         self._issued_at: deque[float] = deque(maxlen=_MOST_ISSUES)
         self._broker = broker
         self._source = source
+        self._lock = threading.Lock()
         self._unpin: Callable[[], None] | None = None
         self.files_written = False
         self.files_fault: str | None = None
@@ -56,6 +58,11 @@ class Binding:
             return request
         profile = self._broker.profile(request.kind, request.profile)
         return replace(request, scopes=limits.asked_scopes(request, profile))
+
+    @property
+    def identity(self) -> object:
+        """What its values are issued for: equal for as long as neither the request nor its profile says something else."""
+        return self._source._attached().key  # noqa: SLF001
 
     def pin(self) -> None:
         """Have the first value issued in the background now, and each further one before its predecessor ends."""
@@ -75,9 +82,16 @@ class Binding:
         return value
 
     def told_end(self, value: Credential) -> datetime | None:
-        """The end that a client is told: by this machine's clock, a little before the real one. None: it has none."""
+        """The end that a client is told: by this machine's clock, a little before the real one. None: it has none.
+
+        A whole second, the next one: cut off, the last second of a value that is still handed out would be told as past, and
+        SDKs refuse what they are told is over. What is never used of a value is longer than that second.
+        """
         left = self._source.remaining(value)
-        return None if left is None else self._clock.now() + left
+        if left is None:
+            return None
+        end = self._clock.now() + left
+        return end if end.microsecond == 0 else end.replace(microsecond=0) + timedelta(seconds=1)
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -88,9 +102,12 @@ class Binding:
         Raises ``IssuerUnavailable`` where that must be on record and cannot be: the reader gets nothing.
         """
         fingerprint, reader = value.fingerprint, frozenset(delivery.items())
-        if fingerprint != self._handed[0]:
-            self._handed = (fingerprint, set())
-        if reader not in self._handed[1]:
+        # The file sink hands over from the issuer's thread: of two values, one's record must not stand for the other's.
+        with self._lock:
+            if fingerprint != self._handed[0]:
+                self._handed = (fingerprint, set())
+            if reader in self._handed[1]:
+                return
             self._broker._brokerage.trail.delivered(  # noqa: SLF001
                 self._source.request, value, {"binding": self.name, **delivery}
             )
@@ -102,7 +119,10 @@ class Binding:
     @property
     def state(self) -> str:
         """``fresh``, ``stale``, ``expired`` or ``absent``."""
-        return str(self._entry()["state"])
+        try:
+            return str(self._entry()["state"])
+        except CredbrokerError:  # its profile allows it no more, and the reload that says so is under way
+            return "absent"
 
     @property
     def is_ready(self) -> bool:

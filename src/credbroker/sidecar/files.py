@@ -43,10 +43,12 @@ class FileSink:
             if not binding.settings.files:
                 continue
             known = before.pop(name, None)
-            if known is None or known.binding is not binding:
+            if known is None or known.binding is not binding or known.identity != binding.identity:
                 if known is not None:
-                    known.end(but=binding.settings)
-                known = _Kept(binding, self._folder, templates)
+                    # What was issued for more, or for another role, is not left to lie there until the next value comes.
+                    same = known.identity == binding.identity
+                    known.end(but=binding.settings if same else None)
+                known = _Kept(binding, self._folder, templates, binding.identity)
             kept[name] = known
             known.go_on(templates)
         self._kept = kept
@@ -67,6 +69,7 @@ class _Kept:
     binding: Binding
     folder: Folder
     templates: Mapping[str, str]
+    identity: object
     _value: Credential | None = None
     _ended: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -101,6 +104,7 @@ class _Kept:
             stay = {file.path for file in but.files} if but is not None else set()
             for file in self.binding.settings.files:
                 if file.path not in stay:
+                    self.binding.files_written = False
                     try:
                         self.folder.remove(_name(file))
                     except CredbrokerError as error:

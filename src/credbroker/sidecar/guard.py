@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from credbroker.sidecar.protocol import Refusal
+from credbroker.sidecar.protocol import Confined, Refusal
 from credbroker.system.peer import Peer
 
 LARGEST_BODY = 16 * 1024
@@ -22,7 +22,10 @@ LARGEST_HEADERS = 16 * 1024
 # Set by every proxy that forwards for somebody else, and by no SDK that asks for itself.
 _FORWARDED = (b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"forwarded", b"x-real-ip", b"via")
 _ONCE = frozenset(
-    {b"host", b"authorization", b"content-length", b"transfer-encoding", b"content-type", b"x-identity-header", b"metadata"}
+    {
+        *(b"host", b"authorization", b"content-length", b"transfer-encoding", b"content-type"),
+        *(b"x-identity-header", b"metadata", b"metadata-flavor"),
+    }
 )
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -34,7 +37,7 @@ class Accepts(Protocol):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Head:
+class Head(Confined):
     """A request without its body. ``headers`` are by lower-case name."""
 
     method: str
@@ -157,6 +160,10 @@ class Guard:
     def __init__(self, readers: Readers, accepts: Accepts) -> None:
         self._readers = readers
         self._accepts = accepts
+
+    def knows(self, peer: Peer) -> bool:
+        """Whether it is a reader, by its user."""
+        return self._readers.include(peer.uid)
 
     def peer_refused(self, peer: Peer, *, by_token: bool) -> Refusal | None:
         """Refuse a peer by its uid, as the kernel tells it.

@@ -38,7 +38,7 @@ def pages_of(state: State) -> Mapping[str, Page]:
     """Which path shows what."""
     metrics = _metrics_of(state)
     return {
-        "/healthz": Page(lambda: Answer(200, as_json({"ok": True}), headers=_NO_STORE), by_token=False),
+        "/healthz": Page(lambda: Answer(200, as_json({"ok": True}), headers=_NO_STORE, last=True), by_token=False),
         "/readyz": Page(lambda: _ready(state), by_token=False),
         "/status": Page(lambda: Answer(200, as_json(report(state)), headers=_NO_STORE), by_token=True),
         "/metrics": Page(metrics, by_token=True),
@@ -65,7 +65,7 @@ def report(state: State) -> dict[str, object]:
 def _ready(state: State) -> Answer:
     states = {name: binding.state for name, binding in state.bindings.items()}
     ready = not state.draining and all(binding.is_ready for binding in state.bindings.values())
-    return Answer(200 if ready else 503, as_json({"ready": ready, "bindings": states}), headers=_NO_STORE)
+    return Answer(200 if ready else 503, as_json({"ready": ready, "bindings": states}), headers=_NO_STORE, last=True)
 
 
 def _metrics_of(state: State) -> Callable[[], Answer]:

@@ -62,6 +62,8 @@ class Answer(Confined):
     body: bytes
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+    last: bool = False
+    """The connection ends with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from credbroker.broker import Broker
@@ -26,9 +26,9 @@ from credbroker.sidecar.protocol import Place, Protocol
 from credbroker.sidecar.protocols import PROTOCOLS
 from credbroker.sidecar.refusals import Refusals
 from credbroker.sidecar.server import Server
-from credbroker.sidecar.site import clear, collected, describe, directory_of, taken
+from credbroker.sidecar.site import check_no_google_login, clear, collected, describe, directory_of, taken
 from credbroker.sidecar.tokens import Tokens
-from credbroker.sidecar.variables import child_environment
+from credbroker.sidecar.variables import child_environment, own_secrets
 from credbroker.system import listening
 from credbroker.system.memory_folder import Folder, open_folder
 
@@ -106,7 +106,7 @@ class Sidecar:
         self._server = Server(self._app, sockets)
         self._adopt(bindings)
         made.callback(folder.remove, DESCRIPTION)
-        self._describe()
+        self._describe(self._settings)
         self._server.start()
         for binding in bindings.values():
             binding.pin()
@@ -121,14 +121,14 @@ class Sidecar:
         self._state.bindings = bindings
         self._app.serve(bindings)
 
-    def _describe(self) -> None:
+    def _describe(self, settings: SidecarSettings) -> None:
         described = {
             "version": 1,
             "pid": os.getpid(),
             "url": f"http://{self.authority}",
             "socket": self.socket_path,
-            "bindings": {name: list(binding.settings.protocols) for name, binding in self.bindings.items()},
-            "files": [f"{FOLDER}/{file.path}" for one in self.bindings.values() for file in one.settings.files],
+            "bindings": {name: list(binding.protocols) for name, binding in settings.bindings.items()},
+            "files": [f"{FOLDER}/{file.path}" for one in settings.bindings.values() for file in one.files],
         }
         describe(self._folder, described)
 
@@ -174,8 +174,16 @@ class Sidecar:
         """
         bindings = tuple(self.bindings.values())
         places = [self.place(binding) for binding in bindings]
-        found = child_environment(inherited, places, [self.protocols(binding) for binding in bindings])
+        if any(protocol.name == "gce-metadata" for binding in bindings for protocol in self.protocols(binding)):
+            check_no_google_login(inherited.get("HOME", ""))
+        kept = {name: text for name, text in inherited.items() if name not in self.own_secrets}
+        found = child_environment(kept, places, [self.protocols(binding) for binding in bindings])
         return {**found, DIRECTORY_VARIABLE: self.directory}
+
+    @property
+    def own_secrets(self) -> frozenset[str]:
+        """The variables that the platform's secrets may stand in. What asks the sidecar is not to have them."""
+        return own_secrets(self.broker._brokerage.platform)  # noqa: SLF001
 
     def place(self, binding: Binding) -> Place:
         """Where a binding is served, and by which token."""
@@ -229,11 +237,14 @@ class Sidecar:
             check_templates(bindings_of(trial, wanted.bindings, {}))
         before = dict(self.bindings)
         # What can fail comes first, and is undone: then there is no way back.
-        self._tokens.keep([STATUS, *before, *wanted.bindings])
         try:
+            self._tokens.keep([STATUS, *before, *wanted.bindings])
+            self._describe(wanted)
             reload(self.broker._brokerage, platform)  # noqa: SLF001
             bindings = bindings_of(self.broker, wanted.bindings, before)
         except BaseException:
+            with suppress(CredbrokerError):
+                self._describe(self._settings)
             self._tokens.keep([STATUS, *before])
             raise
         self._tokens.keep([STATUS, *bindings])
@@ -241,7 +252,6 @@ class Sidecar:
         self._files.take(bindings)
         self._app.limit(self._guard(), self._rate())
         self._adopt(bindings)
-        self._describe()
         for binding in bindings.values():
             binding.pin()
         for name, binding in before.items():

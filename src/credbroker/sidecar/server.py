@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import math
 import os
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import h11
 import uvicorn
@@ -23,6 +25,8 @@ from credbroker.system.process import in_forked_child
 if TYPE_CHECKING:
     import socket  # noqa: TID251 - for the type alone: they are opened in credbroker.system
 
+logger = logging.getLogger("credbroker.sidecar")
+
 SLOWEST_REQUEST = 5.0
 """Seconds from the first byte to the last one, headers and body: on loopback, what is slower is an attack (slowloris)."""
 LONGEST_IDLE = 75
@@ -30,8 +34,11 @@ LONGEST_IDLE = 75
 LONGEST_DRAIN = 10
 """Seconds that requests under way have left once the sidecar is told to end."""
 MOST_CONNECTIONS = 1024
-MOST_OF_ONE_USER = 512
-"""Connections: one user who opens more and says nothing would leave none to the others."""
+MOST_OF_ONE_READER = 512
+MOST_OF_STRANGERS = 128
+"""Connections of all who are no declared readers: who opens many and says nothing leaves enough to those who are."""
+_SILENT = logging.Logger("credbroker.sidecar.http", logging.CRITICAL + 1)  # noqa: LOG001 - so nobody turns it on
+_TOLD_EVERY = 10.0
 
 
 class _Connection(H11Protocol):
@@ -40,14 +47,27 @@ class _Connection(H11Protocol):
     peer: Peer | None = None
     _deadline: asyncio.TimerHandle | None = None
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        # uvicorn has a line for each piece of garbage: anybody on the machine could fill the log, or block who writes it.
+        self.logger = _SILENT
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.peer = peer_of(transport.get_extra_info("socket"))
         self.app_state = {"peer": self.peer}
-        if sum(isinstance(one, _Connection) and one.peer == self.peer for one in self.connections) > MOST_OF_ONE_USER:
+        if self._are_too_many(self.peer):
             transport.abort()
             return
         self._arm()
+
+    def _are_too_many(self, peer: Peer) -> bool:
+        """Whether its user, or all users together that are no declared readers, leave too few connections to the others."""
+        app = cast("App", self.app)
+        others = [one.peer for one in self.connections if isinstance(one, _Connection) and one.peer is not None]
+        if app.knows(peer):
+            return sum(other.uid == peer.uid for other in others) > MOST_OF_ONE_READER
+        return sum(not app.knows(other) for other in others) > MOST_OF_STRANGERS
 
     def data_received(self, data: bytes) -> None:
         if self._deadline is None:
@@ -63,11 +83,21 @@ class _Connection(H11Protocol):
         self._disarm()
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        """Answers pile up that nobody reads."""
+        super().pause_writing()
+        if self._deadline is None:
+            self._arm()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._settle()
+
     def _settle(self) -> None:
-        """A deadline while a request is being read. How long its answer takes is the issuer's deadline to bound."""
+        """A deadline while a request is being read, or its answer is not. How long it takes is the issuer's to bound."""
         theirs = self.conn.their_state
         reading = theirs is h11.SEND_BODY or (theirs is h11.IDLE and bool(self.conn.trailing_data[0]))
-        if not reading:
+        if not reading and not self.flow.write_paused:
             self._disarm()
         elif self._deadline is None:
             self._arm()
@@ -79,6 +109,18 @@ class _Connection(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class _Troubles:
+    """What the loop has to say, as that no descriptor is left: once in a while, and never with what it was about."""
+
+    def __init__(self) -> None:
+        self._told_at = -math.inf
+
+    def told(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if loop.time() - self._told_at >= _TOLD_EVERY:
+            self._told_at = loop.time()
+            logger.warning("the server met %s", type(context.get("exception")).__name__)
 
 
 class Server:
@@ -127,7 +169,9 @@ class Server:
     def _run(self) -> None:
         # Not in the main thread uvicorn leaves the signals alone: they are the command's.
         try:
-            asyncio.run(self._server.serve(sockets=self._sockets))
+            with asyncio.Runner() as runner:
+                runner.get_loop().set_exception_handler(_Troubles().told)
+                runner.run(self._server.serve(sockets=self._sockets))
         except BaseException as error:  # noqa: BLE001 - told to who waits in start()
             self._failure = error
 

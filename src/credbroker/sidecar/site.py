@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from credbroker.config.settings import SidecarSettings
 from credbroker.errors import ConfigurationError, CredbrokerError
-from credbroker.sidecar.directory import DESCRIPTION, STATUS, default_directory, token_file
+from credbroker.sidecar.directory import DESCRIPTION, SOCKET, STATUS, default_directory, token_file
 from credbroker.system import listening
 from credbroker.system.environment import SystemEnvironment
 from credbroker.system.folder_faults import faults as folder_faults
 from credbroker.system.groups import group_id
-from credbroker.system.memory_folder import Folder
+from credbroker.system.memory_folder import Folder, open_folder
 
 if TYPE_CHECKING:
     import socket  # noqa: TID251 - for the type alone
@@ -74,3 +75,32 @@ def clear(folder: Folder) -> None:
     for name in left:
         with contextlib.suppress(ConfigurationError):
             folder.remove(name)
+
+
+def sweep() -> None:
+    """Remove what processes of this user that were killed have left of directories of their own (``own_directory``)."""
+    environment = SystemEnvironment()
+    above, _, name = default_directory(environment.variable, os.geteuid()).rpartition("/")
+    for entry in environment.names(above) or ():
+        own = re.fullmatch(rf"{re.escape(name)}-([0-9]+)-[0-9a-f]{{8}}", entry)
+        if own is None or environment.names(f"/proc/{own[1]}") is not None:
+            continue
+        with contextlib.suppress(ConfigurationError, OSError):
+            folder = open_folder(f"{above}/{entry}", None)
+            clear(folder)
+            for left in (DESCRIPTION, SOCKET):
+                folder.remove(left)
+            folder.remove_empty()
+            folder.close()
+
+
+def check_no_google_login(home: str) -> None:
+    """Raise ``ConfigurationError`` where somebody's own login to Google Cloud lies in the home folder.
+
+    object_store and Go's SDK take it before any metadata server, and no variable keeps them from it.
+    """
+    folder = f"{home}/.config/gcloud"
+    if home and "application_default_credentials.json" in (SystemEnvironment().names(folder) or ()):
+        raise ConfigurationError(
+            f"{folder}/application_default_credentials.json would win over the binding: move it away, or give another HOME"
+        )

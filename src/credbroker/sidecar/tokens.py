@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from pydantic import SecretStr
 
-from credbroker.sidecar.directory import token_file
+from credbroker.sidecar.directory import STATUS, token_file
 from credbroker.sidecar.protocol import Confined
 from credbroker.system.memory_folder import Folder
 
@@ -75,7 +75,8 @@ class Tokens(Confined):
 
     def _write(self, name: str, token: SecretStr) -> None:
         # Without a newline: AWS's SDKs send the file's content as a header.
-        self._folder.write(token_file(name), token.get_secret_value().encode(), group_readable=True)
+        # The readers' group reads what opens a binding; what opens the status is the owner's.
+        self._folder.write(token_file(name), token.get_secret_value().encode(), group_readable=name != STATUS)
 
     def __repr__(self) -> str:
         return f"<Tokens of {', '.join(self._tokens) or 'nothing'}>"

@@ -10,12 +10,15 @@ seen to read.
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import SecretStr
 
 from credbroker.errors import ConfigurationError
+from credbroker.secrets.env import variable_of
+from credbroker.secrets.reference import SecretReference
 from credbroker.sidecar.protocol import Place, Protocol, Variables
 
 _NOTHING = "/dev/null"
@@ -28,7 +31,7 @@ _NOWHERE = "/dev/null/none"
 _AWS = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION"),
     *("AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE"),
-    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CREDENTIAL_FILE"),
+    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CREDENTIAL_FILE", "AWS_ACCESS_KEY", "AWS_SECRET_KEY"),
     *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
     *("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
     *("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "AWS_IMDS_USE_IPV6", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"),
@@ -41,7 +44,7 @@ _GOOGLE = (
     *("CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT", "CLOUDSDK_CORE_ACCOUNT", "CLOUDSDK_ACTIVE_CONFIG_NAME"),
     *("NO_GCE_CHECK", "METADATA_SERVER_DETECTION"),
     *("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH", "GOOGLE_SERVICE_ACCOUNT_KEY", "SERVICE_ACCOUNT"),
-    *("GOOGLE_APPLICATION_CREDENTIALS_PATH", "GOOGLE_SKIP_SIGNATURE"),
+    *("GOOGLE_APPLICATION_CREDENTIALS_PATH", "GOOGLE_SKIP_SIGNATURE", "GOOGLE_BEARER_TOKEN"),
 )
 _AZURE = (
     *("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID", "AZURE_USERNAME", "AZURE_PASSWORD"),
@@ -75,6 +78,20 @@ def child_environment(
     authority = places[0].authority if places else "127.0.0.1:9"
     revealed = {name: text.get_secret_value() if isinstance(text, SecretStr) else text for name, text in led.items()}
     return {**kept, **_shut(authority, led), **revealed, **_past_proxies(inherited)}
+
+
+def own_secrets(settings: object) -> frozenset[str]:
+    """The variables that a secret of these settings may stand in: the broker's own, and nobody's who asks it."""
+    if isinstance(settings, SecretReference):
+        names = (settings.secret_ref, settings.next)
+        return frozenset(variable_of(name) for name in names if name is not None)
+    if dataclasses.is_dataclass(settings):
+        parts: Iterable[object] = (getattr(settings, one.name) for one in dataclasses.fields(settings))
+    elif isinstance(settings, Mapping):
+        parts = settings.values()
+    else:
+        parts = settings if isinstance(settings, tuple | list) else ()
+    return frozenset().union(*map(own_secrets, parts))
 
 
 def shell_text(value: str | SecretStr, place: Place) -> str:
@@ -129,6 +146,8 @@ def _shut(authority: str, led: Variables) -> dict[str, str]:
     }
     if "GCE_METADATA_HOST" not in led:  # no binding speaks that protocol
         shut |= {"NO_GCE_CHECK": "true", "METADATA_SERVER_DETECTION": "none"}
+        # Else object_store and Go's SDK look into the home folder, whatever CLOUDSDK_CONFIG says.
+        shut["GOOGLE_APPLICATION_CREDENTIALS"] = f"{_NOTHING}/none"
     return {**shut, **_shut_for_object_store(nowhere, led)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -12,6 +13,7 @@ from credbroker.errors import ConfigurationError
 # linux/prctl.h
 _PR_GET_DUMPABLE = 3
 _PR_SET_DUMPABLE = 4
+_MOST_FILES = 8192
 
 
 def harden() -> None:
@@ -41,6 +43,14 @@ def _hardened() -> str | None:
     if _prctl(_PR_SET_DUMPABLE, 0) != 0 or not is_hardened():
         return "the kernel refuses PR_SET_DUMPABLE; allow prctl(2) in the seccomp profile that the process runs under"
     return None
+
+
+def open_more_files() -> None:
+    """Raise the soft limit of open descriptors to the hard one: by default it is less than a sidecar's connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def is_hardened() -> bool:

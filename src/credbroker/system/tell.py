@@ -78,7 +78,7 @@ def _send(name: str, pid_file: str) -> None:
 
 def _process(pid_file: str) -> tuple[int, int]:
     """The process that the file names, and whose the file is."""
-    descriptor = os.open(pid_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = os.open(pid_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

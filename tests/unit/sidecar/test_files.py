@@ -38,6 +38,7 @@ class Handle:
         self.on_change: object = None
         self.delivered: list[Mapping[str, object]] = []
         self.record: Exception | None = None
+        self.identity = ("catalog", name)
         self.files_fault: str | None = None
         self.files_written = False
 
@@ -288,6 +289,23 @@ def test_a_changed_binding_keeps_the_files_that_it_goes_on_with(sink: FileSink, 
     assert before.on_change is None
     take(sink, Handle("a"))
     assert _left(folder) == []
+
+
+def test_a_binding_that_is_for_less_than_before_leaves_nothing_of_the_wider_one(sink: FileSink, folder: Folder) -> None:
+    wide, narrow = Handle("a", token_file("token")), Handle("a", token_file("token"))
+    narrow.identity = ("catalog", "less")
+    take(sink, wide)
+    wide.push("wide")
+    take(sink, narrow)
+    assert (_left(folder), narrow.files_written) == ([], False)  # and no wait for an issuer that may be away
+    narrow.push("narrow")
+    assert _path(folder, "token").read_text() == "narrow"
+    # The same binding, whose profile has been changed below it.
+    narrow.identity = ("catalog", "less, by another role")
+    take(sink, narrow)
+    assert (_left(folder), narrow.files_written) == ([], False)
+    narrow.push("another")
+    assert _path(folder, "token").read_text() == "another"
 
 
 def test_at_the_end_every_file_is_removed(sink: FileSink, folder: Folder) -> None:

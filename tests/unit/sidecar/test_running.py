@@ -90,3 +90,21 @@ def test_what_it_says_of_itself_is_for_anybody_who_may_read_the_directory() -> N
         assert described["bindings"] == {"lake-read": ["aws-container"]}
         assert described["files"] == ["files/aws/credentials"]
         assert described["url"] == f"http://{one.sidecar.authority}"
+
+
+def test_a_login_of_somebody_in_the_home_folder_is_not_passed_over(tmp_path: Path) -> None:
+    bindings = {"metadata": {"catalog": "polaris", "protocols": ["gce-metadata"]}}
+    with serving({"bindings": bindings}) as one:
+        assert one.sidecar.environment({"HOME": str(tmp_path)})["GCE_METADATA_HOST"] == one.sidecar.authority
+        login = tmp_path / ".config" / "gcloud" / "application_default_credentials.json"
+        login.parent.mkdir(parents=True)
+        login.write_text("{}")
+        with pytest.raises(ConfigurationError, match="would win over the binding: move it away, or give another HOME"):
+            one.sidecar.environment({"HOME": str(tmp_path)})
+
+
+def test_the_brokers_own_secrets_are_not_handed_on() -> None:
+    with serving(READ_LAKE) as one:
+        found = one.sidecar.environment({"POLARIS_OAUTH": "canary", "PATH": "/bin"})
+        assert "POLARIS_OAUTH" not in found
+        assert found["PATH"] == "/bin"
