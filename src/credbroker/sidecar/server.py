@@ -64,7 +64,7 @@ class _Connection(H11Protocol):
     def _are_too_many(self, peer: Peer) -> bool:
         """Whether its user, or all users together that are no declared readers, leave too few connections to the others."""
         app = cast("App", self.app)
-        others = [one.peer for one in self.connections if isinstance(one, _Connection) and one.peer is not None]
+        others: list[Peer] = [one.peer for one in self.connections if isinstance(one, _Connection) and one.peer is not None]
         if app.knows(peer):
             return sum(other.uid == peer.uid for other in others) > MOST_OF_ONE_READER
         return sum(not app.knows(other) for other in others) > MOST_OF_STRANGERS
