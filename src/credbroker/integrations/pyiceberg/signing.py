@@ -20,6 +20,8 @@ _ISOLATED: dict[str, tuple[Any, ...]] = {
     "config_file": (None, [], os.devnull, None),
     "credentials_file": (None, [], os.devnull, None),
     "ca_bundle": (None, [], None, None),
+    # AWS_CSM_ENABLED would have each request's session token sent by UDP, in clear, to whatever host AWS_CSM_HOST names.
+    "csm_enabled": (None, [], False, None),
 }
 # Reading S3's model takes most of what a new client costs, and it is the same for all. Not that of ~/.aws/models.
 _MODELS = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)

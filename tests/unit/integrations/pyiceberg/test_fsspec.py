@@ -84,9 +84,11 @@ def test_the_session_knows_no_other_identity(desk: Desk, monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "evil")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://evil.example")
     monkeypatch.setenv("HTTP_PROXY", "http://evil.example")
+    monkeypatch.setenv("AWS_CSM_ENABLED", "true")  # sends each request's session token by UDP
 
     async def client() -> tuple[str, Any]:
         session = session_for(files(desk), file_location(f"{ORDERS}/data/x"))
+        assert session._get_internal_component("monitor") is None
         async with session.create_client("s3", region_name="us-east-1", endpoint_url="http://127.0.0.1:9") as made:
             return made.meta.endpoint_url, made._request_signer._credentials
 
