@@ -345,7 +345,7 @@ sys.stdin.read()
 
 
 def test_strangers_leave_enough_connections_to_the_readers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("credbroker.sidecar.server.MOST_OF_STRANGERS", 10)
+    monkeypatch.setattr("credbroker.sidecar.server.MOST_OF_ONE_STRANGER", 10)
     monkeypatch.setattr("credbroker.sidecar.server.MOST_CONNECTIONS", 20)
     with (
         serving(READ_LAKE) as one,
@@ -360,6 +360,26 @@ def test_strangers_leave_enough_connections_to_the_readers(monkeypatch: pytest.M
         assert stranger.stdout.readline() == "held\n"
         assert [one.get(PATH, one.bearer("lake-read")).status for _ in range(5)] == [200] * 5
         stranger.kill()
+
+
+KEEPS_ASKING = """
+import encodings.idna, os, socket, sys
+os.setgroups([]); os.setgid(65532); os.setuid(65532)
+request = ("GET /lake-read/aws-container HTTP/1.1", "Host: 127.0.0.1", f"Authorization: {sys.argv[2]}")
+held, statuses = [], []
+for _ in range(30):
+    held.append(socket.create_connection(("127.0.0.1", int(sys.argv[1]))))
+    held[-1].sendall(("\\r\\n".join(request) + "\\r\\n\\r\\n").encode())
+    statuses.append(held[-1].recv(65536).split()[1].decode())
+print(set(statuses))
+"""
+
+
+def test_a_stranger_with_the_token_is_a_reader(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("credbroker.sidecar.server.MOST_OF_ONE_STRANGER", 5)
+    given = [sys.executable, "-c", KEEPS_ASKING, str(served.port), served.token("lake-read")]
+    told = subprocess.run(given, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+    assert told == "{'200'}\n"
 
 
 def test_who_reads_no_answer_is_cut_off(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,9 +225,8 @@ def test_an_issue_that_was_under_way_for_the_old_settings_is_never_held() -> Non
 
 def test_a_flight_of_before_gets_and_sends_nothing_any_more() -> None:
     """Its old issuer, which is being replaced because it is not trusted, must not be sent what the new one gives."""
-    reloaded = threading.Event()
+    reloaded, asked, ended = threading.Event(), threading.Event(), threading.Event()
     sent: list[str] = []
-    asked = threading.Event()
 
     class Old:
         def issue(self, request: CredentialRequest, context: Context) -> AccessToken:
@@ -237,11 +236,12 @@ def test_a_flight_of_before_gets_and_sends_nothing_any_more() -> None:
                 asked.set()
                 assert reloaded.wait(10)
                 try:
-                    subject = context.get(CredentialRequest("catalog", "a"))
-                finally:
                     sent.append("asked")
-                context.send(HttpRequest("POST", "https://old.example", {}, repr(subject).encode()))
-                sent.append("sent")
+                    subject = context.get(CredentialRequest("catalog", "a"))
+                    context.send(HttpRequest("POST", "https://old.example", {}, repr(subject).encode()))
+                    sent.append("sent")
+                finally:
+                    ended.set()
             return AccessToken(SecretStr("new"), expires_at=context.clock.now() + timedelta(hours=1))
 
     http = FakeHttp()
@@ -255,6 +255,7 @@ def test_a_flight_of_before_gets_and_sends_nothing_any_more() -> None:
         broker.reload(changed("catalogs", "b", "uri", to="https://other.example"))
         reloaded.set()
         waiting.join(10)
+        assert ended.wait(10)  # in a thread of its own, for which nobody waits any more
     assert (got, sent, http.requests) == (["new"], ["asked"], [])
 
 

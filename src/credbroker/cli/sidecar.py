@@ -100,18 +100,19 @@ class Watched:
 
     def reload(self, sidecar: Sidecar, *, asked: bool = False) -> None:
         """Go on by the files as they are now, where they have changed, or somebody has asked. Tells what came of it."""
-        if asked or (self._automatic and self._changes.seen()):
+        changed = self._changes.seen()
+        if asked or (changed and self._automatic):
             notify.reloading()
             _reload(sidecar)
             notify.ready()
         if sidecar.watched != self._paths:  # templates are read by the sidecar, and named by the files
             self._paths = sidecar.watched
-            self._changes = Changes(self._paths)
+            self._changes.keep(self._paths)
 
 
 def _serve(sidecar: Sidecar, signals: Signals, watched: Watched) -> None:
     while sidecar.is_running:
-        watched.reload(sidecar, asked=False)
+        watched.reload(sidecar)
         caught = signals.wait(min(TICK, notify.watchdog_interval() or TICK))
         if caught in _ENDING:
             return

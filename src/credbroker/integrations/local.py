@@ -6,6 +6,7 @@ reader in another process outlive a rotation. Who may ask is decided as in the s
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,11 +21,13 @@ from credbroker.sidecar.bindings import Binding
 from credbroker.sidecar.directory import own_directory
 from credbroker.sidecar.protocol import Confined
 from credbroker.sidecar.running import Sidecar
+from credbroker.sidecar.variables import UNSET
 from credbroker.source import CredentialSource
 from credbroker.system.child import inherited
 from credbroker.system.environment import exported
 
 _NAME = "local"
+_exporting = threading.Lock()
 _LENGTHENED = ("NO_PROXY", "no_proxy")
 """They are lists, to which loopback is added."""
 _OF_STORE = {"s3": "aws-container", "gcs": "gce-metadata"}
@@ -66,13 +69,15 @@ def serve(source: CredentialSource[Any], *, protocol: str | None = None, export:
     with ExitStack() as stack:
         sidecar.start(bindings)
         stack.callback(sidecar.close)
-        before = inherited().environment
-        environment = sidecar.environment(before)
-        if export:
-            _check_nothing_is_exported(before, environment, but={*_LENGTHENED, *sidecar.own_secrets})
         source.get()
+        environment = sidecar.environment(inherited().environment)
         if export:
-            stack.enter_context(exported({name: text for name, text in environment.items() if before.get(name) != text}))
+            with _exporting:  # of two blocks the later one finds what the earlier one has exported
+                before = inherited().environment
+                # Secrets that the broker issues from stay as they are, unless an SDK would take them for its own.
+                _check_nothing_is_exported(before, environment, but={*_LENGTHENED, *(sidecar.own_secrets - UNSET)})
+                changed = {name: text for name, text in environment.items() if before.get(name) != text}
+                stack.enter_context(exported(changed))
         yield Local(f"http://{sidecar.authority}", environment)
 
 

@@ -38,7 +38,7 @@ class EnvBackend:
         """See ``Backend.look``. A variable that belongs to every process is never read as a secret."""
         name = variable_of(reference.secret_ref)
         place = f"environment variable {name!r}"
-        if name in _PROCESS_VARIABLES or name.startswith(_PROCESS_PREFIXES):
+        if not is_read(name):
             return Lookup(place, reason="it belongs to the process and is never read as a secret")
         text = context.environment.variable(name)
         if text is None:
@@ -46,6 +46,11 @@ class EnvBackend:
         if not _is_unicode(text):
             return Lookup(place, reason="it is not UTF-8 text", there=True)
         return lookup(place, text, reference.field)
+
+
+def is_read(name: str) -> bool:
+    """Whether a variable of that name is read as a secret at all, and does not belong to every process."""
+    return name not in _PROCESS_VARIABLES and not name.startswith(_PROCESS_PREFIXES)
 
 
 def variable_of(secret_ref: str) -> str:

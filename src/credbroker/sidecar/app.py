@@ -104,7 +104,7 @@ class App:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers.items()}
         if page is not None:
             return self._page(page, peer, headers)
-        return await self._bound(served[head.method], peer, headers, scope["query_string"], receive)
+        return await self._bound(served[head.method], peer, headers, scope, receive)
 
     def _page(self, page: Page, peer: Peer, headers: Mapping[str, str]) -> Answer:
         if page.by_token:
@@ -114,21 +114,25 @@ class App:
         return page.tell()
 
     async def _bound(
-        self, served: _Served, peer: Peer, headers: Mapping[str, str], query_string: bytes, receive: Receive
+        self, served: _Served, peer: Peer, headers: Mapping[str, str], scope: Scope, receive: Receive
     ) -> Answer:
         binding, route = served.binding, served.route
-        query = _fields(query_string.decode("ascii", "replace"))
+        query = _fields(scope["query_string"].decode("ascii", "replace"))
         form = await _form(headers, receive) if route.method == "POST" else {}
         if isinstance(form, Refusal) or isinstance(query, Refusal):
             return self._no(served, form if isinstance(form, Refusal) else _TWICE)
         presented = route.token(headers, form) if route.token is not None else None
-        ask = Ask(binding.name, query, headers, form, binding.now(), binding.request)
-        refusal = self._admitted(peer, binding.name, presented, by_token=route.token is not None) or route.check(ask)
+        refusal = self._admitted(peer, binding.name, presented, by_token=route.token is not None)
         if refusal is not None:
             return self._no(served, refusal)
-        if route.text is not None:
-            return route.text(ask)
+        scope["state"].get("admit", _nobody)()
         try:
+            ask = Ask(binding.name, query, headers, form, binding.now(), binding.request)
+            refusal = route.check(ask)
+            if refusal is not None:
+                return self._no(served, refusal)
+            if route.text is not None:
+                return route.text(ask)
             return self._told(served, ask, await binding.value(), peer)
         except CredbrokerError as error:
             return self._no(served, _unavailable(error))
@@ -161,6 +165,10 @@ class App:
     def _refused(self, refusal: Refusal) -> Answer:
         self._refusals.note(refusal)
         return told(refusal)
+
+
+def _nobody() -> None:
+    """There is no connection that could be admitted."""
 
 
 def told(refusal: Refusal) -> Answer:

@@ -25,6 +25,11 @@ logger = logging.getLogger("credbroker.sidecar")
 
 _HOUR = 3600.0
 _MOST_ISSUES = 10_000
+_ABSENT: dict[str, object] = {
+    **dict.fromkeys(("table", "access", "expires_at", "refresh_in", "fingerprint")),
+    "state": "absent",
+    "failures": 0,
+}
 
 
 class Binding:
@@ -68,7 +73,7 @@ class Binding:
         """Have the first value issued in the background now, and each further one before its predecessor ends."""
         if self._unpin is None:
             self._unpin = self._source.on_refresh(self._issued, now=True)
-            self._push_held()
+            self.push_held()
 
     def release(self) -> None:
         """Refresh it no more."""
@@ -85,7 +90,8 @@ class Binding:
         """The end that a client is told: by this machine's clock, a little before the real one. None: it has none.
 
         A whole second, the next one: cut off, the last second of a value that is still handed out would be told as past, and
-        SDKs refuse what they are told is over. What is never used of a value is longer than that second.
+        SDKs refuse what they are told is over. What is never used of a value that lives for three seconds or more is longer
+        than that second.
         """
         left = self._source.remaining(value)
         if left is None:
@@ -152,13 +158,19 @@ class Binding:
         self._in_trouble = failure is not None
 
     def _failure(self) -> CredbrokerError | None:
-        found = self._source._attached().failure  # noqa: SLF001
+        try:
+            found = self._source._attached().failure  # noqa: SLF001
+        except CredbrokerError as error:
+            found = error  # its profile allows it no more
         return found if isinstance(found, CredbrokerError) else None
 
     def report(self) -> dict[str, object]:
         """What ``/status`` tells of it. No secret."""
-        known, now = self._entry(), self._clock.elapsed()
-        instants = self._source._attached().instants  # noqa: SLF001
+        now = self._clock.elapsed()
+        try:
+            known, instants = self._entry(), self._source._attached().instants  # noqa: SLF001
+        except CredbrokerError as error:
+            known, instants = {**_ABSENT, "error": f"{type(error).__name__}: {error}"}, None
         ended = known["expires_at"]
         settings, request = self.settings, self._source.request
         return {
@@ -193,7 +205,7 @@ class Binding:
     def _clock(self) -> Clock:
         return self._broker._brokerage.context.clock  # noqa: SLF001
 
-    def _push_held(self) -> None:
+    def push_held(self) -> None:
         # A binding that a reload has changed may find a value there, and the next one is issued an hour later.
         held = self._source._attached().held[0]  # noqa: SLF001
         if held is not None and self._holds and self.on_change is not None:

@@ -51,6 +51,8 @@ class FileSink:
                 known = _Kept(binding, self._folder, templates, binding.identity)
             kept[name] = known
             known.go_on(templates)
+            if known.is_empty:
+                binding.push_held()  # it may have been issued while nobody here listened
         self._kept = kept
         for dropped in before.values():
             dropped.end()
@@ -78,6 +80,11 @@ class _Kept:
     def __post_init__(self) -> None:
         if self.binding.settings.on_change is not None:
             self._telling = _Telling(self.binding.settings.on_change, self._note)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no value has come yet."""
+        return self._value is None
 
     def go_on(self, templates: Mapping[str, str]) -> None:
         """By the templates as they are now; where one of ours has changed the value is written once more."""

@@ -35,8 +35,9 @@ LONGEST_DRAIN = 10
 """Seconds that requests under way have left once the sidecar is told to end."""
 MOST_CONNECTIONS = 1024
 MOST_OF_ONE_READER = 512
-MOST_OF_STRANGERS = 128
-"""Connections of all who are no declared readers: who opens many and says nothing leaves enough to those who are."""
+MOST_OF_ONE_STRANGER = 64
+MOST_OF_STRANGERS = 512
+"""Connections of those who are no declared readers, and have shown no token on them: who says nothing starves nobody."""
 _SILENT = logging.Logger("credbroker.sidecar.http", logging.CRITICAL + 1)  # noqa: LOG001 - so nobody turns it on
 _TOLD_EVERY = 10.0
 
@@ -45,6 +46,7 @@ class _Connection(H11Protocol):
     """A connection that knows who is at its other end, and that no slow client keeps."""
 
     peer: Peer | None = None
+    admitted = False
     _deadline: asyncio.TimerHandle | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -55,19 +57,26 @@ class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.peer = peer_of(transport.get_extra_info("socket"))
-        self.app_state = {"peer": self.peer}
+        self.app_state = {"peer": self.peer, "admit": self._admit}
         if self._are_too_many(self.peer):
             transport.abort()
             return
         self._arm()
 
     def _are_too_many(self, peer: Peer) -> bool:
-        """Whether its user, or all users together that are no declared readers, leave too few connections to the others."""
+        """Whether its user, or all together who have shown nothing yet, leave too few connections to the others."""
         app = cast("App", self.app)
-        others: list[Peer] = [one.peer for one in self.connections if isinstance(one, _Connection) and one.peer is not None]
+        others = [one for one in self.connections if isinstance(one, _Connection) and one.peer is not None]
+        of_user = [one for one in others if one.peer is not None and one.peer.uid == peer.uid]
         if app.knows(peer):
-            return sum(other.uid == peer.uid for other in others) > MOST_OF_ONE_READER
-        return sum(not app.knows(other) for other in others) > MOST_OF_STRANGERS
+            return len(of_user) > MOST_OF_ONE_READER
+        strangers = [one for one in others if not one.admitted and one.peer is not None and not app.knows(one.peer)]
+        of_user = [one for one in of_user if not one.admitted]
+        return len(of_user) > MOST_OF_ONE_STRANGER or len(strangers) > MOST_OF_STRANGERS
+
+    def _admit(self) -> None:
+        """Its token was accepted: it is as good as a declared reader's."""
+        self.admitted = True
 
     def data_received(self, data: bytes) -> None:
         if self._deadline is None:

@@ -81,17 +81,24 @@ def sweep() -> None:
     """Remove what processes of this user that were killed have left of directories of their own (``own_directory``)."""
     environment = SystemEnvironment()
     above, _, name = default_directory(environment.variable, os.geteuid()).rpartition("/")
-    for entry in environment.names(above) or ():
+    for entry in _names(above):
         own = re.fullmatch(rf"{re.escape(name)}-([0-9]+)-[0-9a-f]{{8}}", entry)
-        if own is None or environment.names(f"/proc/{own[1]}") is not None:
-            continue
-        with contextlib.suppress(ConfigurationError, OSError):
-            folder = open_folder(f"{above}/{entry}", None)
-            clear(folder)
-            for left in (DESCRIPTION, SOCKET):
-                folder.remove(left)
-            folder.remove_empty()
-            folder.close()
+        if own is not None and not _names(f"/proc/{own[1]}"):
+            with (
+                contextlib.suppress(ConfigurationError, OSError),
+                contextlib.closing(open_folder(f"{above}/{entry}", None)) as folder,
+            ):
+                clear(folder)
+                for left in (DESCRIPTION, SOCKET):
+                    folder.remove(left)
+                folder.remove_empty()
+
+
+def _names(path: str) -> tuple[str, ...]:
+    """What a directory holds; nothing, where it cannot be looked into."""
+    with contextlib.suppress(OSError):
+        return SystemEnvironment().names(path) or ()
+    return ()
 
 
 def check_no_google_login(home: str) -> None:
@@ -100,7 +107,7 @@ def check_no_google_login(home: str) -> None:
     object_store and Go's SDK take it before any metadata server, and no variable keeps them from it.
     """
     folder = f"{home}/.config/gcloud"
-    if home and "application_default_credentials.json" in (SystemEnvironment().names(folder) or ()):
+    if home and "application_default_credentials.json" in _names(folder):
         raise ConfigurationError(
             f"{folder}/application_default_credentials.json would win over the binding: move it away, or give another HOME"
         )

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pydantic import SecretStr
 
 from credbroker.errors import ConfigurationError
-from credbroker.secrets.env import variable_of
+from credbroker.secrets.env import is_read, variable_of
 from credbroker.secrets.reference import SecretReference
 from credbroker.sidecar.protocol import Place, Protocol, Variables
 
@@ -62,7 +62,8 @@ _FSSPEC = (
     *("FSSPEC_S3_KEY", "FSSPEC_S3_SECRET", "FSSPEC_S3_TOKEN", "FSSPEC_S3_PROFILE", "FSSPEC_GS_TOKEN", "FSSPEC_GCS_TOKEN"),
     *("FSSPEC_ABFS_ACCOUNT_KEY", "FSSPEC_ABFS_SAS_TOKEN", "FSSPEC_ABFS_CONNECTION_STRING", "FSSPEC_ABFS_CLIENT_SECRET"),
 )
-_UNSET = frozenset((*_AWS, *_GOOGLE, *_AZURE, *_FSSPEC))
+UNSET = frozenset((*_AWS, *_GOOGLE, *_AZURE, *_FSSPEC))
+"""What would win over the sidecar in some SDK's chain."""
 
 
 def child_environment(
@@ -74,7 +75,7 @@ def child_environment(
     variable: one process has one identity for each kind of store.
     """
     led = _led(places, protocols)
-    kept = {name: text for name, text in inherited.items() if name not in _UNSET}
+    kept = {name: text for name, text in inherited.items() if name not in UNSET}
     authority = places[0].authority if places else "127.0.0.1:9"
     revealed = {name: text.get_secret_value() if isinstance(text, SecretStr) else text for name, text in led.items()}
     return {**kept, **_shut(authority, led), **revealed, **_past_proxies(inherited)}
@@ -84,7 +85,7 @@ def own_secrets(settings: object) -> frozenset[str]:
     """The variables that a secret of these settings may stand in: the broker's own, and nobody's who asks it."""
     if isinstance(settings, SecretReference):
         names = (settings.secret_ref, settings.next)
-        return frozenset(variable_of(name) for name in names if name is not None)
+        return frozenset(variable_of(name) for name in names if name is not None and is_read(variable_of(name)))
     if dataclasses.is_dataclass(settings):
         parts: Iterable[object] = (getattr(settings, one.name) for one in dataclasses.fields(settings))
     elif isinstance(settings, Mapping):
@@ -147,7 +148,7 @@ def _shut(authority: str, led: Variables) -> dict[str, str]:
     if "GCE_METADATA_HOST" not in led:  # no binding speaks that protocol
         shut |= {"NO_GCE_CHECK": "true", "METADATA_SERVER_DETECTION": "none"}
         # Else object_store and Go's SDK look into the home folder, whatever CLOUDSDK_CONFIG says.
-        shut["GOOGLE_APPLICATION_CREDENTIALS"] = f"{_NOTHING}/none"
+        shut["GOOGLE_APPLICATION_CREDENTIALS"] = _NOWHERE
     return {**shut, **_shut_for_object_store(nowhere, led)}
 
 

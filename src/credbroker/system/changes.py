@@ -19,6 +19,10 @@ class Changes:
     def __init__(self, paths: Iterable[str]) -> None:
         self._seen = {path: _look(path) for path in paths}
 
+    def keep(self, paths: Iterable[str]) -> None:
+        """Look at these files from now on. Those that were looked at before are as they were when they were last seen."""
+        self._seen = {path: self._seen[path] if path in self._seen else _look(path) for path in paths}
+
     def seen(self) -> bool:
         """Whether any has changed since the last call, or else since this was made."""
         changed = False

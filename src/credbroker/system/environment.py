@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
 LARGEST_FILE = 1024 * 1024
 """Bytes. No secret, token or platform file of honest size comes near it."""
@@ -17,7 +18,8 @@ class SystemEnvironment:
 
     def variable(self, name: str) -> str | None:
         """The variable's value, or None."""
-        return _before[name] if name in _before else os.environ.get(name)
+        before = _before.get(name, _NOT_OURS)
+        return os.environ.get(name) if before is _NOT_OURS else cast("str | None", before)
 
     def read(self, path: str, *, within: str | None = None) -> bytes:
         """A regular file's content. ``within`` is a directory that the file must lie in after every symbolic link.
@@ -47,6 +49,7 @@ class SystemEnvironment:
             return None
 
 
+_NOT_OURS = object()
 _before: dict[str, str | None] = {}
 """What the variables that we have exported were before: our own identity is not to be found where they lead."""
 
@@ -60,11 +63,12 @@ def exported(variables: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         for name in variables:
-            before = _before.pop(name, None)
+            before = _before.get(name)
             if before is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = before
+            _before.pop(name, None)  # last: in between nobody is to find what we had exported
 
 
 def _lies_within(path: str, directory: str, opened: os.stat_result) -> bool:

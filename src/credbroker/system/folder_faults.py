@@ -20,7 +20,7 @@ def faults(path: str, *, group: int | None) -> list[str]:
         return [f"{path!r} is no absolute path without '..': write out where the directory lies"]
     path = os.path.normpath(path)
     parent = path.rpartition("/")[0] or "/"
-    found = _faults_above(parent)
+    found = faults_above(parent)
     try:
         return found + faults_of(path, os.lstat(path), group)
     except FileNotFoundError:
@@ -34,7 +34,8 @@ def faults(path: str, *, group: int | None) -> list[str]:
         return [*found, f"{path} cannot be made, as there is no {parent} ({_reason(error)}): {remedy}"]
 
 
-def _faults_above(parent: str) -> list[str]:
+def faults_above(parent: str) -> list[str]:
+    """Each reason why somebody else could put another file in the place of one in ``parent``."""
     found = []
     # The names as they are written, among them links; then the directories that these lead to.
     for path in dict.fromkeys([*_ways(parent), *_ways(os.path.realpath(parent))]):

@@ -8,6 +8,8 @@ import stat
 import subprocess
 from collections.abc import Sequence
 
+from credbroker.system.folder_faults import faults_above
+
 PATIENCE = 30.0
 """Seconds that a command may take."""
 # Nothing else of our environment: it may hold secrets that we were started with.
@@ -66,6 +68,10 @@ class _Untold(Exception):
 
 def _send(name: str, pid_file: str) -> None:
     pid, owner = _process(pid_file)
+    # One that is ours, or root's, was named by us; unless the way to it leads through a folder of somebody else's, who could
+    # have put a link to it there.
+    if owner in (0, os.geteuid()) and faults_above(os.path.abspath(pid_file).rpartition("/")[0] or "/"):
+        raise _Untold("lies below a folder in which others may put another file in its place")
     try:
         if owner not in (0, os.geteuid()) and os.stat(f"/proc/{pid}").st_uid != owner:  # noqa: PTH116 - a name is wanted
             raise _Untold(f"belongs to uid {owner}, and the process {pid} that it names does not")

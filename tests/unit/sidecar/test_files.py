@@ -50,6 +50,8 @@ class Handle:
             raise self.record
         self.delivered.append(delivery)
 
+    def push_held(self) -> None: ...
+
     def push(self, text: str) -> None:
         assert callable(self.on_change)
         self.on_change(AccessToken(SecretStr(text)))
@@ -306,6 +308,19 @@ def test_a_binding_that_is_for_less_than_before_leaves_nothing_of_the_wider_one(
     assert (_left(folder), narrow.files_written) == ([], False)
     narrow.push("another")
     assert _path(folder, "token").read_text() == "another"
+
+
+def test_a_value_that_came_while_nobody_listened_is_written_all_the_same(sink: FileSink, folder: Folder) -> None:
+    handle = Handle("a", token_file("token"))
+    take(sink, handle)
+    handle.push("before")
+    handle.identity = ("catalog", "changed below it")
+    # As a reload has it: the new value is there, and was told to the files as they were before.
+    handle.push("after")
+    handle.push_held = lambda: handle.push("after")  # type: ignore[method-assign]
+    take(sink, handle)
+    assert _path(folder, "token").read_text() == "after"
+    assert handle.files_written
 
 
 def test_at_the_end_every_file_is_removed(sink: FileSink, folder: Folder) -> None:

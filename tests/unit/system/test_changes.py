@@ -91,3 +91,16 @@ def test_two_changed_files_are_one_change(file: Path, tmp_path: Path) -> None:
 
 def test_a_path_that_is_none_is_a_missing_file() -> None:
     assert not Changes(["\0", ""]).seen()
+
+
+def test_what_changed_meanwhile_is_seen_by_who_goes_on_with_other_files(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("a")
+    two.write_text("a")
+    changes = Changes([str(one)])
+    one.write_text("another")
+    changes.keep([str(one), str(two)])
+    assert changes.seen()
+    assert not changes.seen()
+    two.write_text("another")
+    assert changes.seen()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from credbroker.system.environment import SystemEnvironment
+from credbroker.system.environment import SystemEnvironment, exported
 
 ENVIRONMENT = SystemEnvironment()
 
@@ -76,3 +76,14 @@ def test_names_are_those_of_a_directory_only(tmp_path: Path) -> None:
     assert ENVIRONMENT.names(str(tmp_path)) == ("a", "b")
     assert ENVIRONMENT.names(str(tmp_path / "a")) is None
     assert ENVIRONMENT.names(str(tmp_path / "absent")) is None
+
+
+def test_what_we_export_ourselves_is_not_what_we_go_on_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREDBROKER_TEST_SET", "")
+    monkeypatch.delenv("CREDBROKER_TEST_NEW", raising=False)
+    with exported({"CREDBROKER_TEST_SET": "ours", "CREDBROKER_TEST_NEW": "ours"}):
+        assert (os.environ["CREDBROKER_TEST_SET"], os.environ["CREDBROKER_TEST_NEW"]) == ("ours", "ours")
+        assert SystemEnvironment().variable("CREDBROKER_TEST_SET") == ""
+        assert SystemEnvironment().variable("CREDBROKER_TEST_NEW") is None
+    assert os.environ["CREDBROKER_TEST_SET"] == ""
+    assert "CREDBROKER_TEST_NEW" not in os.environ
