@@ -28,6 +28,8 @@ def of_run(run: dg.DagsterRun | None, actor_tag: str, namespace: str) -> Work:
 
 def of_context(context: Any, run: Work) -> Work:
     """The work of the step that ``context`` belongs to, or, for None, of the one that runs in this thread."""
+    if run.run_id is None:  # a sensor, or a test that calls an asset: what such a context says of a step is made up
+        return run
     if context is None:
         context = _current()
     if isinstance(context, dg.InputContext | dg.OutputContext):
@@ -56,9 +58,10 @@ def _of_step(context: Any) -> tuple[tuple[str, ...], str | None]:
         partition = context.partition_key
     elif context.has_partition_key_range:
         partition = _range(context.partition_key_range)
-    keys = set(context.selected_asset_keys) if context.has_assets_def else set()
-    keys |= {check.asset_key for check in context.selected_asset_check_keys} if context.has_assets_def else set()
-    return _names(keys), partition
+    if not context.has_assets_def:
+        return (), partition
+    checked = {check.asset_key for check in context.selected_asset_check_keys}
+    return _names({*context.selected_asset_keys, *checked}), partition
 
 
 def _of_io(context: dg.InputContext | dg.OutputContext) -> tuple[tuple[str, ...], str | None]:
