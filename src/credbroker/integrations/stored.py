@@ -44,9 +44,12 @@ def keys_of(source: CredentialSource[Any], value: object) -> S3Credentials:
 
 def locations_of(source: CredentialSource[Any], value: object) -> tuple[Location, ...]:
     """Where a value is to be used: the table's prefixes, else what was asked for. Raises ``ConfigurationError`` for none."""
-    found = value.prefixes if isinstance(value, TableCredentials) else source.request.locations
+    request = source.request
+    found = value.prefixes if isinstance(value, TableCredentials) else request.locations
+    if not found and request.kind == "storage":  # the profile's only one was meant
+        found = source._broker.profile("storage", request.profile).locations  # noqa: SLF001
     if not found:
-        raise ConfigurationError("it is for no location: use a storage profile or a table", profile=source.request.profile)
+        raise ConfigurationError("it is for no location: use a storage profile or a table", profile=request.profile)
     return found
 
 
