@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from credbroker.secrets.reference import SecretReference
 
 _MOST_NAMES = 10_000
+_here: ContextVar[Broker | None] = ContextVar("credbroker.as_shared", default=None)
 
 
 class Broker:
@@ -104,8 +107,14 @@ class Broker:
 
     @classmethod
     def shared(cls, *paths: str | os.PathLike[str]) -> Self:
-        """This process's one broker of those files (none: of ``$CREDBROKER_CONFIG``), made at the first call."""
+        """This process's one broker of those files (none: of ``$CREDBROKER_CONFIG``), made at the first call.
+
+        Within a block of ``as_shared`` it is that view, if it is of those files.
+        """
         absolute = attachment.absolute(paths) or _configured()
+        here = _here.get()
+        if isinstance(here, cls) and here.paths == absolute:
+            return here
         with attachment.making:
             brokerage = attachment.of_paths(absolute)
             return cls(brokerage) if brokerage is not None else cls.from_yaml(*absolute)
@@ -121,6 +130,15 @@ class Broker:
             run_id=run_id or self._run_id,
             lineage=lineage or self._lineage,
         )
+
+    @contextmanager
+    def as_shared(self) -> Iterator[None]:
+        """What is loaded by strings alone in this block, by this thread or task, is asked for this view: see ``shared``."""
+        token = _here.set(self)
+        try:
+            yield
+        finally:
+            _here.reset(token)
 
     # -- the nouns -----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 from credbroker.integrations.dagster.checks import can_issue
+from credbroker.integrations.dagster.io_managers import WithBroker
 from credbroker.integrations.dagster.resource import CredentialBrokerResource
 
-__all__ = ["CredentialBrokerResource", "can_issue"]
+__all__ = ["CredentialBrokerResource", "WithBroker", "can_issue"]
