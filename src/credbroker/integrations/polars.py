@@ -11,7 +11,7 @@
 
 Give it both: without the options Polars would send the keys to AWS, whatever store they are for, and would look for the rest
 in the environment. The shapes are those of Polars 1.34 to 2.1 (``polars.CredentialProviderFunction``), which calls its part
-in this unstable.
+in this unstable; it takes a SAS from 1.39 on.
 """
 
 from __future__ import annotations
