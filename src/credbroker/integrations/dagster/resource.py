@@ -32,7 +32,7 @@ class CredentialBrokerResource(dg.ConfigurableResource):  # type: ignore[type-ar
     goes on.
     """
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     config: str = Field(
         default="",
