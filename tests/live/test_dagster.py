@@ -15,12 +15,13 @@ from tests.servers.dagster_lake import PROCESSES
 from tests.servers.jobs import until
 
 from credbroker.cli.demo.seaweed import REGION, SeaweedFS
+from credbroker.integrations.dagster import CredentialBrokerResource
 
 KEYS = 2
 """Of the storage profile, and the catalog's token."""
 
 
-def home(folder: Path, store: SeaweedFS, sts: str, tokens: str) -> DagsterHome:
+def home(folder: Path, store: SeaweedFS, sts: str, tokens: str, *, session_run: bool = False) -> DagsterHome:
     lake = {
         "endpoint": store.s3_endpoint,
         "region": REGION,
@@ -31,6 +32,7 @@ def home(folder: Path, store: SeaweedFS, sts: str, tokens: str) -> DagsterHome:
             "role_arn": store.role_arn,
             "sts_endpoint": sts,
             "credential_source": "environment",
+            "session_run": session_run,
         },
     }
     rest = {
@@ -123,6 +125,9 @@ def test_a_run_outlives_its_credentials_and_says_who_asked(seaweed_short: Seawee
         assert isinstance(issues, int)
         assert keys >= 2
         assert issues > KEYS
+        table = metadata["credbroker/credentials"]
+        assert isinstance(table, dg.TableMetadataValue)
+        assert all(record.data["expires_at"] for record in table.records)
     asked = {(record["actor"], record["job"], *record["assets"]) for record in lake.audit(run.run_id) if "assets" in record}
     assert asked == {("ana", "medallion", name) for name in ("raw", "staged", "mart")}
     assert lake.holding(seaweed_short.secret_key) == []
@@ -142,3 +147,41 @@ def test_a_code_location_ticks_reloads_and_tells_no_secret(seaweed: SeaweedFS, t
         assert server.get_server_id() != before
         assert "1 run(s)" in lake.run("sensor", "preview", "deliveries", *where)
     assert lake.holding(seaweed.secret_key) == []
+
+
+@pytest.mark.timeout(600)
+def test_a_secret_that_is_not_there_ends_a_run_of_several_processes_at_its_start(seaweed: SeaweedFS, tmp_path: Path) -> None:
+    lake = home(tmp_path, seaweed, seaweed.sts_endpoint, seaweed.catalog_uri)
+    del lake.environment["CATALOG_SECRET"]
+    with pytest.raises(AssertionError):
+        lake.run("job", "execute", "-j", "medallion", "--tags", '{"dagster/partition": "mon"}', "-f", str(LOCATION))
+    run = lake.last_run()
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    with lake.instance() as instance:
+        events = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event is not None]
+    kinds = [event.event_type_value for event in events]
+    assert "STEP_START" not in kinds
+    assert "STEP_RESTARTED" not in kinds
+    failures = [event for event in events if event.is_resource_init_failure]
+    assert failures[0].step_key == "raw"
+    assert "CATALOG_SECRET" in str(failures[0].engine_event_data.error)
+
+
+@pytest.mark.parametrize("session_run", [False, True])
+def test_a_run_has_a_session_of_its_own_where_the_profile_says_so(
+    session_run: bool, seaweed: SeaweedFS, sts: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = home(tmp_path, seaweed, sts.url, seaweed.catalog_uri, session_run=session_run)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, lake.environment[name])
+
+    def work(broker: CredentialBrokerResource) -> None:
+        broker.storage("lake").get()
+
+    resource = CredentialBrokerResource(config=str(tmp_path / "platform.yaml"), profiles=["storage/lake"])
+    assets = [dg.asset(name="raw")(work), dg.asset(name="mart")(work)]
+    with dg.DagsterInstance.ephemeral() as instance:
+        for user in ("ana", "ana", "ben"):
+            dg.materialize(assets, resources={"broker": resource}, instance=instance, tags={"user": user})
+    resource.broker.close()
+    assert len(sts.calls) == (3 if session_run else 2)  # else one for each actor

@@ -1,5 +1,6 @@
 """Who asks. (Dagster takes a context's type from the annotation itself: no future import here.)"""
 
+import asyncio
 import threading
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,29 @@ def test_a_thread_of_an_asset_hands_the_context_over(
 
     dg.materialize([orders], resources={"broker": resource}, instance=instance)
     assert asked() == [(None, None), (["orders"], None)]
+
+
+def test_a_coroutine_asks_for_its_asset(
+    resource: CredentialBrokerResource, instance: dg.DagsterInstance, asked: Any
+) -> None:
+    @dg.asset
+    async def orders(broker: CredentialBrokerResource) -> None:
+        await asyncio.gather(*(broker.storage("lake").aget() for _ in range(5)))
+
+    dg.materialize([orders], resources={"broker": resource}, instance=instance)
+    assert asked() == [(["orders"], None)]
+
+
+@pytest.mark.filterwarnings("ignore:Function `observable_source_asset`")  # Dagster calls it a beta
+@pytest.mark.filterwarnings("ignore:Property `OpDefinition.version`:DeprecationWarning")  # Dagster's own call
+def test_an_observation_asks_for_what_it_observes(
+    resource: CredentialBrokerResource, instance: dg.DagsterInstance, asked: Any
+) -> None:
+    @dg.observable_source_asset
+    def inbox(broker: CredentialBrokerResource) -> dg.DataVersion:
+        return dg.DataVersion(broker.storage("lake").get().fingerprint)
+
+    job = dg.define_asset_job("observing", [inbox])
+    definitions = dg.Definitions(assets=[inbox], jobs=[job], resources={"broker": resource})
+    definitions.resolve_job_def("observing").execute_in_process(instance=instance)
+    assert asked() == [(["inbox"], None)]
