@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from credbroker.broker import Broker
 from credbroker.credentials import AccessToken, DatabaseCredentials, StorageCredentials, TableCredentials
+from credbroker.errors import ConfigurationError
 from credbroker.integrations.dagster.running import Work, of_context, of_run
 from credbroker.integrations.dagster.told import told
 from credbroker.integrations.dagster.trying import try_profiles
@@ -127,7 +128,12 @@ class CredentialBrokerResource(dg.ConfigurableResource):  # type: ignore[type-ar
 
     def _files(self) -> str:
         # Dagster resolves it when it sets the resource up; who calls an asset as a plain function has it as it was given.
-        return self.config.get_value() or "" if isinstance(self.config, dg.EnvVar) else self.config
+        if not isinstance(self.config, dg.EnvVar):
+            return self.config
+        files = self.config.get_value()
+        if files is None:
+            raise ConfigurationError(f"${self.config.env_var_name} is not set: name the platform.yaml there")
+        return files
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As initialized it holds Dagster's instance and log, which do not pickle; a worker needs neither.

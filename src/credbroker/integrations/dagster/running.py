@@ -57,7 +57,7 @@ def _of_step(context: Any) -> tuple[tuple[str, ...], str | None]:
     if context.has_partition_key:
         partition = context.partition_key
     elif context.has_partition_key_range:
-        partition = _range(context.partition_key_range)
+        partition = _range(context.partition_key_range.start, context.partition_key_range.end)
     if not context.has_assets_def:
         return (), partition
     checked = {check.asset_key for check in context.selected_asset_check_keys}
@@ -65,13 +65,14 @@ def _of_step(context: Any) -> tuple[tuple[str, ...], str | None]:
 
 
 def _of_io(context: dg.InputContext | dg.OutputContext) -> tuple[tuple[str, ...], str | None]:
-    keys = {context.asset_key} if context.has_asset_key else set()
-    return _names(keys), _range(context.asset_partition_key_range) if context.has_asset_partitions else None
+    assets = {context.asset_key} if context.has_asset_key else set()
+    partitions = context.asset_partition_keys if context.has_asset_partitions else ()
+    return _names(assets), _range(partitions[0], partitions[-1]) if partitions else None
 
 
 def _names(keys: set[dg.AssetKey]) -> tuple[str, ...]:
     return tuple(sorted(key.to_user_string() for key in keys))
 
 
-def _range(keys: dg.PartitionKeyRange) -> str:
-    return keys.start if keys.start == keys.end else f"{keys.start}...{keys.end}"
+def _range(start: str, end: str) -> str:
+    return start if start == end else f"{start}...{end}"

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.integrations.dagster.conftest import PLATFORM, Records
 
 from credbroker import AccessToken, DatabaseCredentials, S3Credentials
-from credbroker.errors import AccessDenied, BrokerClosed
+from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError
 from credbroker.integrations.dagster import CredentialBrokerResource
 
 seen: list[Any] = []
@@ -302,6 +302,12 @@ def test_a_sensor_and_a_schedule_ask_without_a_run(platform: Path, instance: dg.
 def test_an_asset_that_is_called_as_a_function(platform: Path) -> None:
     orders(broker=CredentialBrokerResource(config=str(platform)))
     assert isinstance(seen[0].storage("lake").get(), S3Credentials)
+
+
+def test_a_variable_that_is_not_set_is_no_other_file(platform: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREDBROKER_CONFIG", str(platform))
+    with pytest.raises(ConfigurationError, match="LAKE_FILES is not set"):
+        CredentialBrokerResource(config=dg.EnvVar("LAKE_FILES")).storage("lake")
 
 
 def test_a_context_of_dagsters_for_tests(platform: Path) -> None:

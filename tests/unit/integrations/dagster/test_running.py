@@ -178,7 +178,8 @@ class LakeIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata(self.broker.metadata(context))
 
     def load_input(self, context: dg.InputContext) -> Any:
-        return self.broker.view(context).storage("lake").get() and 1
+        folder = f"s3://lake/sales/{context.asset_key.path[-1]}/"
+        return self.broker.view(context).storage("lake", folder).get() and 1
 
 
 @pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning")  # Dagster's own call
@@ -204,6 +205,29 @@ def test_an_io_manager_asks_for_what_it_reads_and_writes(
     table = written.materialization.metadata["credbroker/credentials"]
     assert isinstance(table, dg.TableMetadataValue)
     assert [record.data["access"] for record in table.records] == ["write"]
+
+
+@pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning")  # Dagster's own call
+def test_all_partitions_of_what_is_read(
+    resource: CredentialBrokerResource, instance: dg.DagsterInstance, asked: Any
+) -> None:
+    days = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-04")
+
+    @dg.asset(partitions_def=days)
+    def raw() -> int:
+        return 1
+
+    @dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name="none_yet"))
+    def absent() -> int:
+        return 1
+
+    @dg.asset(ins={"raw": dg.AssetIn(partition_mapping=dg.AllPartitionMapping())})
+    def total(raw: int, absent: int) -> None:
+        """Reads all of them, and of the other one none."""
+
+    resources = {"broker": resource, "io_manager": LakeIOManager(broker=resource)}
+    dg.materialize([raw.to_source_asset(), absent.to_source_asset(), total], resources=resources, instance=instance)
+    assert sorted(asked(), key=str)[:2] == [(["absent"], None), (["raw"], "2026-01-01...2026-01-03")]
 
 
 def test_a_thread_of_an_asset_hands_the_context_over(
