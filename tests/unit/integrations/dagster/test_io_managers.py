@@ -41,6 +41,19 @@ class Factory(dg.ConfigurableIOManagerFactory):
 class LakeIOManager(WithBroker, Factory): ...
 
 
+class Itself(dg.ConfigurableIOManager):
+    config: str
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        Broker.shared(self.config).storage("lake", access="write").get()
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        return Broker.shared(self.config).storage("lake").get() and 1
+
+
+class LakeItself(WithBroker, Itself): ...
+
+
 DAYS = dg.StaticPartitionsDefinition(["mon", "tue"])
 
 
@@ -59,9 +72,12 @@ def run(instance: dg.DagsterInstance, io_manager: Any) -> dg.ExecuteInProcessRes
     return dg.materialize([raw, mart], resources=resources, instance=instance, partition_key="mon", tags={"user": "ana"})
 
 
-def test_what_is_loaded_by_strings_asks_for_its_step(platform: Path, instance: dg.DagsterInstance, records: Records) -> None:
+@pytest.mark.parametrize("kind", [LakeIOManager, LakeItself])
+def test_what_is_loaded_by_strings_asks_for_its_step(
+    kind: Any, platform: Path, instance: dg.DagsterInstance, records: Records
+) -> None:
     broker = CredentialBrokerResource(config=str(platform))
-    result = run(instance, LakeIOManager(broker=broker, config=str(platform)))
+    result = run(instance, kind(broker=broker, config=str(platform)))
     assert [(one["access"], one["assets"], one["partition"], one["actor"]) for one in records("requested")] == [
         ("write", ["raw"], "mon", "ana"),
         ("read", ["raw"], "mon", "ana"),
