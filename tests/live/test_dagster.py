@@ -84,7 +84,7 @@ def test_eight_processes_of_a_launched_run_issue_each_key_once(
     lake = home(tmp_path, seaweed, sts.url, tokens.url)
     with lake.code_server(socket) as server:
         lake.run("job", "launch", "-j", "crowd", "--grpc-socket", str(socket))
-        until(lambda: lake.last_run().is_finished, 200)
+        until(lambda: lake.last_run().is_finished, 400)
         assert server.ping("echo")["echo"] == "echo"
     run = lake.last_run()
     made = lake.materializations(run.run_id)

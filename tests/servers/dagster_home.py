@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
@@ -90,7 +92,29 @@ class DagsterHome:
         return [json.loads(line) for line in lines if line.startswith('{"time"')]
 
     def holding(self, secret: str) -> list[str]:
-        """The files that hold it, of all that Dagster wrote: its databases, the event log, what processes printed."""
-        files = [path for path in self.folder.rglob("*") if path.is_file()]
-        assert len(files) > 2
-        return [path.name for path in files if secret.encode() in path.read_bytes()]
+        """The files that hold it, of all that Dagster wrote: its databases, what processes printed."""
+        return [path.name for path, held in written(self.folder) if secret.encode() in held]
+
+
+def written(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """All that lies below a folder of Dagster's: each file, and each cell of each database; snapshots are compressed there."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 2
+    for path in files:
+        held = path.read_bytes()
+        yield path, held
+        if held.startswith(b"SQLite format 3"):
+            for cell in cells(path):
+                yield path, cell
+
+
+def cells(database: Path) -> Iterator[bytes]:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - the names are the database's own
+                for cell in row:
+                    held = cell if isinstance(cell, bytes) else str(cell).encode()
+                    with suppress(zlib.error):
+                        held = zlib.decompress(held)
+                    yield held
