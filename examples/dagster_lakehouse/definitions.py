@@ -1,5 +1,7 @@
 """raw -> staged -> mart on Iceberg, and a report beside it. Each asset names a profile of platform.yaml."""
 
+from typing import Any
+
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,7 +35,7 @@ def _empty(catalog: Catalog, identifier: str, schema: pa.Schema) -> Table:
 
 
 @dg.asset(group_name="lakehouse")
-def raw_orders(broker: CredentialBrokerResource) -> dg.MaterializeResult:
+def raw_orders(broker: CredentialBrokerResource) -> dg.MaterializeResult[Any]:
     """Orders as the shop sends them. It sends slowly: the table's keys end while it is written, several times."""
     table = _empty(broker.load_catalog("lakehouse", access="read_write"), "raw.orders", RAW)
     rows = 0
@@ -44,7 +46,7 @@ def raw_orders(broker: CredentialBrokerResource) -> dg.MaterializeResult:
 
 
 @dg.asset(group_name="lakehouse", deps=[raw_orders])
-def staged_orders(broker: CredentialBrokerResource) -> dg.MaterializeResult:
+def staged_orders(broker: CredentialBrokerResource) -> dg.MaterializeResult[Any]:
     """Each order once and with its types; what is no order is left out. A file of the raw table is a commit here."""
     raw = broker.load_catalog("lakehouse").load_table("raw.orders")
     table = _empty(broker.load_catalog("lakehouse", access="read_write"), "staged.orders", STAGED)
@@ -61,7 +63,7 @@ def staged_orders(broker: CredentialBrokerResource) -> dg.MaterializeResult:
 
 
 @dg.asset(group_name="lakehouse", deps=[staged_orders])
-def revenue(broker: CredentialBrokerResource) -> dg.MaterializeResult:
+def revenue(broker: CredentialBrokerResource) -> dg.MaterializeResult[Any]:
     """The mart: orders and revenue by day and country."""
     orders = broker.load_catalog("lakehouse").load_table("staged.orders").scan().to_arrow()
     summed = orders.group_by(["day", "country"]).aggregate([("order_id", "count"), ("amount", "sum")])
@@ -72,7 +74,7 @@ def revenue(broker: CredentialBrokerResource) -> dg.MaterializeResult:
 
 
 @dg.asset(group_name="lakehouse", deps=[revenue])
-def report(broker: CredentialBrokerResource) -> dg.MaterializeResult:
+def report(broker: CredentialBrokerResource) -> dg.MaterializeResult[Any]:
     """The mart as CSV in another bucket, for people without Iceberg: by boto3, with keys to write there and nowhere else."""
     mart = broker.load_catalog("lakehouse").load_table("mart.revenue").scan().to_arrow()
     text = pa.BufferOutputStream()
