@@ -165,6 +165,8 @@ def test_a_secret_that_is_not_there_ends_a_run_of_several_processes_at_its_start
     failures = [event for event in events if event.is_resource_init_failure]
     assert failures[0].step_key == "raw"
     assert "CATALOG_SECRET" in str(failures[0].engine_event_data.error)
+    assert lake.holding("actor_tag") == ["runs.db"]  # the job's snapshot, with the resource's fields, is looked into
+    assert lake.holding(seaweed.secret_key) == []
 
 
 @pytest.mark.parametrize("session_run", [False, True])

@@ -97,7 +97,7 @@ class DagsterHome:
 
 
 def written(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """All that lies below a folder of Dagster's: each file, and each cell of each database; snapshots are compressed there."""
+    """What lies below a folder of Dagster's: each file, and each cell of each database, unpacked if it is packed."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 2
     for path in files:
