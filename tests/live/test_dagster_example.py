@@ -19,9 +19,14 @@ import pytest
 from dagster._core.remote_representation.external_data import RepositorySnap
 from examples.dagster_lakehouse import shop
 from examples.dagster_lakehouse.__main__ import SESSION, dagster_dev
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+    WebDriverException,
+)
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.wait import WebDriverWait
 from tests.servers import browser
 from tests.servers.counted import Counted
@@ -34,6 +39,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 MODULE = "examples.dagster_lakehouse.definitions"
 ASSETS = ["raw_orders", "staged_orders", "revenue", "report"]
+_MOVING = (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 _SECRETS = re.compile(
     rb'"(?:access_token|s3\.secret-access-key|s3\.session-token)":\s*"([^"]+)"'
     rb"|<(?:SecretAccessKey|SessionToken)>([^<]+)<"
@@ -80,14 +91,27 @@ class Page:
         started.until(lambda driver: driver.get(self._url + path) or True)
 
     def click(self, text: str) -> None:
-        button = (By.XPATH, f"//*[self::button or self::a][normalize-space()='{text}']")
-        WebDriverWait(self._driver, 60).until(element_to_be_clickable(button)).click()
+        """Whatever hints lie above it are put away."""
+
+        def clicked(driver: Chrome) -> bool:
+            for hint in driver.find_elements(By.XPATH, "//button[normalize-space()='Dismiss']"):
+                hint.click()
+            button = driver.find_element(By.XPATH, f"//*[self::button or self::a][normalize-space()='{text}']")
+            enabled = button.is_enabled()
+            if enabled:
+                button.click()
+            return enabled
+
+        WebDriverWait(self._driver, 60, ignored_exceptions=_MOVING).until(clicked)
 
     def wait_for(self, *texts: str, within: float = 60) -> str:
-        """The first of ``texts`` that stands there as a line of its own."""
-        return WebDriverWait(self._driver, within).until(
-            lambda driver: next((text for text in texts if text in self._text().splitlines()), None)
-        )
+        """The first of ``texts`` that a line begins with: what stands beside it may stand on the same one."""
+
+        def standing(driver: Chrome) -> str | None:
+            lines = [f"{line} " for line in self._text().splitlines()]
+            return next((text for text in texts if any(line.startswith(f"{text} ") for line in lines)), None)
+
+        return WebDriverWait(self._driver, within, ignored_exceptions=_MOVING).until(standing)
 
     def _text(self) -> str:
         return self._driver.find_element(By.TAG_NAME, "body").text

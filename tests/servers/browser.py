@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import DEVNULL
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -38,7 +39,7 @@ def chromium(profile: Path) -> Iterator[Chrome]:
     for flag in (*_FLAGS, f"user-data-dir={profile}"):
         options.add_argument(f"--{flag}")
     # By its path: selenium would otherwise look for a driver to download.
-    driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    driver = Chrome(options=options, service=Service(shutil.which("chromedriver"), log_output=DEVNULL))
     try:
         yield driver
     finally:
