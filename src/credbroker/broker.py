@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -18,7 +20,8 @@ from credbroker.location import Location
 from credbroker.profile import CatalogProfile, Profile
 from credbroker.profiles import profile_of
 from credbroker.providers import Provider, backing
-from credbroker.request import Access, CredentialRequest, Kind
+from credbroker.refresh.slot import Slot
+from credbroker.request import Access, CredentialRequest, Kind, Lineage
 from credbroker.revoking import revoke
 from credbroker.source import ClockedSource, CredentialSource
 from credbroker.status import status
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from credbroker.secrets.reference import SecretReference
 
 _MOST_NAMES = 10_000
+_here: ContextVar[Broker | None] = ContextVar("credbroker.as_shared", default=None)
 
 
 class Broker:
@@ -40,12 +44,20 @@ class Broker:
     coroutines by ``aget()``, starts afresh in a forked child, and pickles as a reference.
     """
 
-    __slots__ = ("_actor", "_brokerage", "_catalogs", "_compute", "_run_id", "_storage", "_tables")
+    __slots__ = ("_actor", "_brokerage", "_catalogs", "_compute", "_lineage", "_run_id", "_storage", "_tables")
 
-    def __init__(self, brokerage: Brokerage, *, actor: str | None = None, run_id: str | None = None) -> None:
+    def __init__(
+        self,
+        brokerage: Brokerage,
+        *,
+        actor: str | None = None,
+        run_id: str | None = None,
+        lineage: Lineage | None = None,
+    ) -> None:
         self._brokerage = brokerage
         self._actor = actor
         self._run_id = run_id
+        self._lineage = lineage
         # Raw arguments to source, read without a lock; parsing and limits run on a miss only.
         self._catalogs: dict[Hashable, CredentialSource[AccessToken]] = {}
         self._storage: dict[Hashable, CredentialSource[StorageCredentials]] = {}
@@ -95,18 +107,38 @@ class Broker:
 
     @classmethod
     def shared(cls, *paths: str | os.PathLike[str]) -> Self:
-        """This process's one broker of those files (none: of ``$CREDBROKER_CONFIG``), made at the first call."""
+        """This process's one broker of those files (none: of ``$CREDBROKER_CONFIG``), made at the first call.
+
+        Within a block of ``as_shared`` it is that view, if it is of those files.
+        """
         absolute = attachment.absolute(paths) or _configured()
+        here = _here.get()
+        if isinstance(here, cls) and here.paths == absolute:
+            return here
         with attachment.making:
             brokerage = attachment.of_paths(absolute)
             return cls(brokerage) if brokerage is not None else cls.from_yaml(*absolute)
 
-    def with_context(self, *, actor: str | None = None, run_id: str | None = None) -> Broker:
+    def with_context(self, *, actor: str | None = None, run_id: str | None = None, lineage: Lineage | None = None) -> Broker:
         """A view for somebody, on the same store: ``actor`` is part of what is issued for, ``run_id`` goes on record.
 
-        Closing a view closes the broker, for all of them.
+        So does ``lineage``, which is never part of what is issued. Closing a view closes the broker, for all of them.
         """
-        return Broker(self._brokerage, actor=actor or self._actor, run_id=run_id or self._run_id)
+        return Broker(
+            self._brokerage,
+            actor=actor or self._actor,
+            run_id=run_id or self._run_id,
+            lineage=lineage or self._lineage,
+        )
+
+    @contextmanager
+    def as_shared(self) -> Iterator[None]:
+        """What is loaded by strings alone in this block, by this thread or task, is asked for this view: see ``shared``."""
+        token = _here.set(self)
+        try:
+            yield
+        finally:
+            _here.reset(token)
 
     # -- the nouns -----------------------------------------------------------------------------------------------------
 
@@ -237,9 +269,17 @@ class Broker:
         """Resolve a secret by the configuration's backends, afresh. Raises ``SecretNotFound``."""
         return self._brokerage.context.secrets.resolve(reference)
 
-    def status(self) -> list[dict[str, object]]:
-        """One entry for each key in the store: profile, request, state, fingerprint, end, last error. No secret."""
-        return status(self._brokerage)
+    def status(self, *, own: bool = False) -> list[dict[str, object]]:
+        """One entry for each key in the store: profile, request, state, fingerprint, end, last error. No secret.
+
+        ``own``: only what was asked of this very view.
+        """
+        return status(self._brokerage, self._asked() if own else None)
+
+    @property
+    def issues(self) -> int:
+        """How many values this process has had issued for this view's run."""
+        return self._brokerage.issued.of(self._run_id)
 
     def revoke(self, name: str) -> list[dict[str, object]]:
         """Have the issuers take back what is held for the profiles of that name, then drop it.
@@ -292,9 +332,14 @@ class Broker:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _asked(self) -> list[Slot]:
+        named: tuple[dict[Hashable, Any], ...] = (self._catalogs, self._storage, self._tables, self._compute)
+        slots = (source._slot for sources in named for source in tuple(sources.values()))  # noqa: SLF001
+        return [slot for slot in dict.fromkeys(slots) if slot.live]
+
     def _mine(self, request: CredentialRequest) -> CredentialRequest:
-        if request.actor is None and request.run_id is None and (self._actor or self._run_id):
-            return replace(request, actor=self._actor, run_id=self._run_id)
+        if request.actor is None and request.run_id is None and (self._actor or self._run_id or self._lineage):
+            return replace(request, actor=self._actor, run_id=self._run_id, lineage=self._lineage)
         return request
 
     def _source(self, request: CredentialRequest) -> CredentialSource[Any]:
@@ -313,11 +358,11 @@ class Broker:
         return f"<Broker of {where}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuilt, (self._brokerage, self._actor, self._run_id))
+        return (_rebuilt, (self._brokerage, self._actor, self._run_id, self._lineage))
 
 
-def _rebuilt(brokerage: Brokerage, actor: str | None, run_id: str | None) -> Broker:
-    return Broker(brokerage, actor=actor, run_id=run_id)
+def _rebuilt(brokerage: Brokerage, actor: str | None, run_id: str | None, lineage: Lineage | None) -> Broker:
+    return Broker(brokerage, actor=actor, run_id=run_id, lineage=lineage)
 
 
 def _kept(named: dict[Hashable, Any], key: Hashable, source: Any) -> Any:

@@ -25,6 +25,7 @@ from credbroker.refresh.slot import Loaded, Slot
 from credbroker.request import CredentialRequest
 from credbroker.system import log_filter
 from credbroker.system.clock import SystemClock
+from credbroker.tally import Tally
 
 if TYPE_CHECKING:
     from credbroker.config import Platform
@@ -64,6 +65,7 @@ class Brokerage:
         self._chains = threading.local()
         self.closed = False
         self.reloading = threading.RLock()
+        self.issued = Tally()
         self.unrevoked: deque[Any] = deque(maxlen=_MOST_UNREVOKED)
         """What ``revoking`` could not ask an issuer about: held by nobody else, and never served."""
         self.engine = Engine(self.context.clock, background=not self.injected_clock, on_retired=self._retired)
@@ -182,7 +184,7 @@ class Brokerage:
 
         # Two runs share a value, unless the profile writes the run into it.
         run = request.run_id if settings is not None and settings.session_run else None
-        key = (replace(request, run_id=run), fingerprint)
+        key = (replace(request, run_id=run, lineage=None), fingerprint)
         return self.engine.slot(key, make)
 
     def _fingerprint(self, section: str, profile: Profile) -> str:
@@ -269,6 +271,7 @@ class Brokerage:
         finally:
             chain.pop()
         slot.made_of = made_of
+        self.issued.count(request.run_id)
         return loaded
 
     def _get_inline(self, request: CredentialRequest) -> Credential:
@@ -298,8 +301,8 @@ def closed() -> BrokerClosed:
 
 
 def identity(slot: Slot) -> CredentialRequest:
-    """What a slot is issued for: the request in its key, with the run of whoever caused the latest issue."""
-    return replace(key_of(slot)[0], run_id=slot.asked.run_id)
+    """What a slot is issued for: the request in its key, with the run and the lineage of whoever caused the latest issue."""
+    return replace(key_of(slot)[0], run_id=slot.asked.run_id, lineage=slot.asked.lineage)
 
 
 def attach(reference: attachment.Reference) -> Brokerage:

@@ -7,9 +7,9 @@ from credbroker.errors import CredbrokerError
 from credbroker.refresh.slot import Slot
 
 
-def status(brokerage: Brokerage) -> list[dict[str, object]]:
-    """One entry a key; see ``Broker.status``."""
-    return [entry(brokerage, slot) for slot in brokerage.engine.slots()]
+def status(brokerage: Brokerage, slots: list[Slot] | None = None) -> list[dict[str, object]]:
+    """One entry a key, of all that are held or of ``slots``; see ``Broker.status``."""
+    return [entry(brokerage, slot) for slot in (brokerage.engine.slots() if slots is None else slots)]
 
 
 def entry(brokerage: Brokerage, slot: Slot) -> dict[str, object]:

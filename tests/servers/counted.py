@@ -21,6 +21,8 @@ class Counted(LoopbackServer):
         self.tls = ssl.create_default_context(cafile=authority) if authority is not None else None
         self.calls: list[str] = []
         """Method and path of each request, in order."""
+        self.answers: list[bytes] = []
+        """The body of each answer."""
 
     @property
     def url(self) -> str:
@@ -45,6 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
             upstream.request(self.command, self.path, body=body or None, headers=passed)
             answer = upstream.getresponse()
             content = answer.read()
+            owner.answers.append(content)
         finally:
             upstream.close()
         self.send_response_only(answer.status)

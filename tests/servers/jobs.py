@@ -37,9 +37,9 @@ class Job(threading.Thread):
         self.join(_PATIENCE)
 
 
-def until(met: Callable[[], bool]) -> None:
-    """Wait for it; after 30 s the test fails."""
+def until(met: Callable[[], bool], within: float = _PATIENCE) -> None:
+    """Wait for it; after so many seconds the test fails."""
     poll, started = threading.Event(), datetime.now(UTC)
     while not met():
-        assert datetime.now(UTC) - started < timedelta(seconds=_PATIENCE), "it did not come to that"
+        assert datetime.now(UTC) - started < timedelta(seconds=within), "it did not come to that"
         poll.wait(0.02)

@@ -11,7 +11,7 @@ from typing import Protocol
 from credbroker.context import Clock, Connection
 from credbroker.credentials import AccessToken, Credential, S3Credentials, TableCredentials
 from credbroker.errors import AccessDenied, CredbrokerError, IssueDenied, IssuerUnavailable
-from credbroker.request import CredentialRequest
+from credbroker.request import CredentialRequest, Lineage
 
 logger = logging.getLogger("credbroker")
 
@@ -138,7 +138,27 @@ def _asked(request: CredentialRequest) -> dict[str, object]:
         "audience": request.audience,
         "table": list(request.table) if request.table else None,
         "base": request.base,
+        **_lineage(request),
     }
+
+
+def _lineage(request: CredentialRequest) -> dict[str, object]:
+    lineage = request.lineage
+    if lineage is None:
+        return {}
+    return {
+        "job": lineage.job,
+        "assets": list(lineage.assets) or None,
+        "partition": lineage.partition,
+        "parent": _parent(request.run_id, lineage),
+    }
+
+
+def _parent(run_id: str | None, lineage: Lineage) -> dict[str, object] | None:
+    """OpenLineage's ParentRunFacet 1.0.0, which demands all three: whoever joins the records to lineage copies it."""
+    if run_id is None or lineage.job is None or lineage.namespace is None:
+        return None
+    return {"run": {"runId": run_id}, "job": {"namespace": lineage.namespace, "name": lineage.job}}
 
 
 def _given(value: Credential) -> dict[str, object]:

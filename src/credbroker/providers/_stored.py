@@ -49,6 +49,7 @@ def _stored(
         principal=request.principal,
         actor=request.actor,
         run_id=request.run_id,
+        lineage=request.lineage,
     )
     try:
         value = context.get(wanted)

@@ -136,6 +136,7 @@ def source_request(role: Role, source: tuple[str, str], request: CredentialReque
         principal=request.principal,
         actor=request.actor,
         run_id=request.run_id,
+        lineage=request.lineage,
         base=" ".join((*actions, role.arn)),
     )
 

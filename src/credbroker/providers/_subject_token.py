@@ -106,6 +106,7 @@ def _of_profile(named: tuple[str, str], key: Key, kind: str, request: Credential
         principal=request.principal,
         actor=request.actor,
         run_id=request.run_id,
+        lineage=request.lineage,
     )
     held = context.get(asked)
     field = f"credentials.{key}.profile"

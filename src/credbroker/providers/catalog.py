@@ -184,6 +184,7 @@ class _Calls:
             principal=asked.principal,
             actor=asked.actor,
             run_id=asked.run_id,
+            lineage=asked.lineage,
         )
 
 

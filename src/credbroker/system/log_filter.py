@@ -31,7 +31,8 @@ _original: Any = None
 
 def _emptied(*args: Any, **kwargs: Any) -> logging.LogRecord:
     record: logging.LogRecord = _original(*args, **kwargs)
-    if record.levelno <= logging.DEBUG and record.name.partition(".")[0] in _TALKATIVE:
+    # logging.makeLogRecord() makes an empty one first, without a name; what it fills in was emptied where it was logged.
+    if record.name and record.levelno <= logging.DEBUG and record.name.partition(".")[0] in _TALKATIVE:
         record.msg, record.args, record.exc_info = "withheld by credbroker: it may hold a secret", (), None
     return record
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyiceberg.catalog.glue import GlueCatalog
 
+from credbroker.integrations.botocore import BrokerKeys, client
 from credbroker.integrations.pyiceberg import properties as allowed
 from credbroker.integrations.pyiceberg.binding import FILE_IOS, Binding
 from credbroker.integrations.pyiceberg.files import PROPERTY
-from credbroker.integrations.pyiceberg.keys import BrokerKeys, client
 from credbroker.integrations.pyiceberg.metastore import BrokerMetastore
 from credbroker.integrations.pyiceberg.strings import binding_and_passed
 from credbroker.profile import CatalogProfile
@@ -46,7 +46,7 @@ class BrokerGlueCatalog(BrokerMetastore, GlueCatalog):
         signing = signing_of(profile)
         uri = self._binding.uri(profile) if profile.uri is not None else default_uri(profile) or ""
         check_url(profile, "uri", uri)
-        keys = BrokerKeys(self._binding.token_source(), self._binding.catalog)
+        keys = BrokerKeys(self._binding.token_source())
         made = client("glue", keys, region=signing.region, endpoint=uri, network=self._binding.broker.network)
         if owner := profile.properties.get(GLUE_ID):
             made.meta.events.register("provide-client-params.glue", _asking(owner))

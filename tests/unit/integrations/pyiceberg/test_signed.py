@@ -23,8 +23,8 @@ from credbroker import AccessToken, Broker, S3Credentials
 from credbroker.context import Context
 from credbroker.credentials import Credential
 from credbroker.errors import AccessDenied, ConfigurationError
+from credbroker.integrations.botocore import BrokerKeys, client
 from credbroker.integrations.pyiceberg import BrokerGlueCatalog, BrokerRestCatalog, load_catalog
-from credbroker.integrations.pyiceberg.keys import BrokerKeys, client
 from credbroker.integrations.pyiceberg.transport import session
 from credbroker.providers._signed_catalog import Signing
 from credbroker.request import CredentialRequest
@@ -276,7 +276,7 @@ def test_a_host_that_is_not_allowed_is_not_asked(desk: Desk) -> None:
     with pytest.raises(ConfigurationError, match=r"'glue\.example' is not in network\.allowed_hosts"):
         client(
             "glue",
-            BrokerKeys(desk.broker.catalog("glue"), "glue"),
+            BrokerKeys(desk.broker.catalog("glue")),
             region="eu-west-1",
             endpoint="https://glue.example/",
             network=network,
@@ -293,7 +293,7 @@ def test_the_keys_of_a_session_are_in_no_key_log(desk: Desk, tmp_path: Path, mon
         made = {
             trusted: client(
                 "glue",
-                BrokerKeys(desk.broker.catalog("glue"), "glue"),
+                BrokerKeys(desk.broker.catalog("glue")),
                 region="eu-west-1",
                 endpoint=server.url,
                 network=NetworkSettings(ca_file=str(tmp_path / "ca.pem") if trusted else None),

@@ -1,0 +1,49 @@
+"""WithBroker: an IO manager that was written for strings asks for the step that it reads or writes for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from credbroker.integrations.dagster.resource import CredentialBrokerResource
+
+
+class WithBroker(dg.ConfigurableIOManagerFactory):  # type: ignore[type-arg]  # whatever its neighbour makes
+    """To be put before an IO manager's class that loads its catalog, a ``BrokerRestCatalog`` for one, by properties alone.
+
+    ::
+
+        class LakeIOManager(WithBroker, PyArrowIcebergIOManager): ...
+
+        LakeIOManager(broker=broker, name="production", config=..., namespace="sales")
+
+    What it asks for has the run's actor and is on record with run, job, asset and partition; and what is written is told the
+    broker's metadata. Both need the catalog's ``credbroker.config`` to be the files of ``broker``.
+    """
+
+    broker: CredentialBrokerResource
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> dg.IOManager:
+        made: dg.IOManager = super().create_io_manager(context)  # type: ignore[safe-super]  # its neighbour's
+        return _ForStep(made, self.broker)
+
+
+class _ForStep(dg.IOManager):
+    def __init__(self, inner: dg.IOManager, broker: CredentialBrokerResource) -> None:
+        self._inner = inner
+        self._broker = broker
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> Iterator[Any]:  # type: ignore[override]  # it may yield
+        handled: Any
+        with self._broker.view(context).as_shared():
+            handled = self._inner.handle_output(context, obj)
+            told = list(handled) if isinstance(handled, Iterator) else [] if handled is None else [handled]
+        if not told:  # an IO manager tells of what it wrote in one way
+            context.add_output_metadata(self._broker.metadata(context))
+        yield from told
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        with self._broker.view(context).as_shared():
+            return self._inner.load_input(context)

@@ -1,0 +1,33 @@
+"""What a materialization is told about the credentials behind it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from credbroker.broker import Broker
+
+CREDENTIALS = "credbroker/credentials"
+ISSUES = "credbroker/issues"
+_COLUMNS = ("profile", "access", "scope", "expires_at", "fingerprint")
+
+
+def told(view: Broker) -> dict[str, dg.MetadataValue]:
+    """A row for each value that is held of what was asked of this view, and how many were issued for its run."""
+    records = [dg.TableRecord(_row(entry)) for entry in view.status(own=True) if entry["fingerprint"] is not None]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name) for name in _COLUMNS])
+    return {CREDENTIALS: dg.MetadataValue.table(records, schema=schema), ISSUES: dg.MetadataValue.int(view.issues)}
+
+
+def _row(entry: dict[str, Any]) -> dict[str, str | float | int | bool | None]:
+    expires_at: datetime | None = entry["expires_at"]
+    section = "catalogs" if entry["kind"] in ("catalog", "table") else entry["kind"]
+    return {
+        "profile": f"{section}/{entry['profile']}",
+        "access": entry["access"],
+        "scope": entry["table"] or " ".join(entry["locations"]) or " ".join(entry["scopes"]) or None,
+        "expires_at": expires_at.isoformat(timespec="seconds") if expires_at is not None else None,
+        "fingerprint": entry["fingerprint"],
+    }

@@ -1,0 +1,138 @@
+"""A DuckDB secret that follows the source's refresh.
+
+::
+
+    from credbroker.integrations.duckdb import secret
+
+    with secret(connection, broker.storage("lake", "s3://lake/sales")):
+        connection.sql("SELECT count(*) FROM 's3://lake/sales/*.parquet'")
+
+DuckDB takes keys by value and cannot ask for others, so each new value is pushed to it before the last one ends.
+``docs/adapters.md`` says what that means for a statement that runs for long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import duckdb
+
+from credbroker.errors import ConfigurationError
+from credbroker.integrations.duckdb_settings import settings_of
+from credbroker.source import CredentialSource
+
+_EXTENSIONS = {"s3": "httpfs", "gcs": "httpfs", "azure": "azure"}
+_logger = logging.getLogger(__name__)
+
+
+class Secret:
+    """Made by ``secret``. The block's end, or ``close``, drops it."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, source: CredentialSource[Any], name: str | None) -> None:
+        self.name = name or _name(source)
+        self._source = source
+        # Not held: a database is closed, and its file unlocked, when its last connection is.
+        self._connection = weakref.ref(connection)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._end: datetime | None = None
+        self._stop: Callable[[], None] = lambda: None  # the first push may come before it is known how to stop
+        self._stop = source.on_refresh(self._put)
+        try:
+            self._put(source.get(wait=True))
+        except BaseException:
+            self.close()
+            raise
+
+    def _put(self, value: Any) -> None:
+        kind, settings = settings_of(self._source, value)
+        words = ", ".join(f"{word} ${word.lower()}" for word in settings)
+        statement = f"CREATE OR REPLACE TEMPORARY SECRET {_quoted(self.name)} IN memory (TYPE {kind}, {words})"
+        with self._lock:
+            if self._closed or (self._end is not None and value.expires_at is not None and value.expires_at < self._end):
+                return
+            cursor = self._cursor()
+            failed = None if cursor is None else _run(cursor, statement, settings)
+            self._end = value.expires_at
+        del settings
+        if cursor is None:
+            self.close()
+        if failed is not None:
+            raise ConfigurationError(
+                f"DuckDB does not take the secret {self.name!r} ({failed}): load its extension "
+                f"{_EXTENSIONS[kind]!r} before, of DuckDB 1.5 or later",
+                profile=self._source.request.profile,
+            )
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection | None:
+        """A connection of our own to the same database, for this thread; None where the caller's is closed or gone."""
+        connection = self._connection()
+        if connection is None:
+            return None
+        try:
+            return connection.cursor()
+        except duckdb.ConnectionException:
+            return None
+
+    def close(self) -> None:
+        """End the refresh and drop the secret, where the connection is still open."""
+        self._stop()
+        with self._lock:
+            self._closed = True
+            cursor = self._cursor()
+            if cursor is not None:
+                failed = _run(cursor, f"DROP TEMPORARY SECRET IF EXISTS {_quoted(self.name)}", {})
+                if failed is not None:
+                    _logger.warning("DuckDB does not drop the secret %r (%s)", self.name, failed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<DuckDB secret {self.name!r} of {self._source!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is one connection's, and is not pickled: make it where the connection is")
+
+
+def secret(connection: duckdb.DuckDBPyConnection, source: CredentialSource[Any], name: str | None = None) -> Secret:
+    """Create the secret, for exactly the source's locations, and replace it at each refresh while ``connection`` is open.
+
+    ``source`` is of a ``storage`` profile, or a table with one set of credentials. ``name`` is by default made of the
+    profile and of what is asked for; another secret of that name in the database's memory is replaced. Raises
+    ``ConfigurationError`` for another source, for a host that ``network.allowed_hosts`` lacks and where DuckDB has not
+    loaded the extension; and what ``CredentialSource.get`` raises.
+    """
+    return Secret(connection, source, name)
+
+
+def _run(cursor: duckdb.DuckDBPyConnection, statement: str, settings: dict[str, Any]) -> str | None:
+    """The class of the error, if there is one: its text and its frames may hold what is in ``settings``."""
+    try:
+        cursor.execute(statement, settings or None)
+    except duckdb.Error as error:
+        return type(error).__name__
+    finally:
+        cursor.close()
+    return None
+
+
+def _name(source: CredentialSource[Any]) -> str:
+    """The same for equal requests, whose credentials are interchangeable, and another one for any other."""
+    request = source.request
+    asked = repr((request.kind, request.profile, request.locations, request.access, request.table))
+    return f"credbroker_{request.profile}_{hashlib.blake2b(asked.encode(), digest_size=4).hexdigest()}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,354 @@
+"""The resource in runs of Dagster's. (Dagster takes a context's type from the annotation itself: no future import here.)"""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from tests.unit.integrations.dagster.conftest import PLATFORM, Records
+
+from credbroker import AccessToken, DatabaseCredentials, S3Credentials
+from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError
+from credbroker.integrations.dagster import CredentialBrokerResource
+
+seen: list[Any] = []
+"""What the assets of a test hand to it."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_seen() -> None:
+    seen.clear()
+
+
+@dg.asset
+def orders(broker: CredentialBrokerResource) -> None:
+    seen.append(broker)
+
+
+def run(platform: Path | str, instance: dg.DagsterInstance, *assets: Any, **settings: Any) -> dg.ExecuteInProcessResult:
+    resource = CredentialBrokerResource(config=str(platform), **settings)
+    return dg.materialize(assets or [orders], resources={"broker": resource}, instance=instance)
+
+
+def refused(platform: Path | str, instance: dg.DagsterInstance, *assets: Any, **settings: Any) -> BaseException:
+    """What a run ends with that fails before any asset has run."""
+    with pytest.raises(dg.DagsterResourceFunctionError) as caught:
+        run(platform, instance, *assets, **settings)
+    assert seen == []
+    assert caught.value.__cause__ is not None
+    return caught.value.__cause__
+
+
+# -- the words ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_brokers_words_work_in_an_asset(platform: Path, instance: dg.DagsterInstance) -> None:
+    @dg.asset
+    def everything(broker: CredentialBrokerResource) -> None:
+        seen.append(broker.catalog("production").get())
+        seen.append(broker.storage("lake", "s3://lake/sales/2026/", access="read_write").get())
+        seen.append(broker.compute("reporting").get())
+        seen.append(broker.table("production", "sales.orders").request.table)
+
+    run(platform, instance, everything)
+    token, keys, login, table = seen
+    assert isinstance(token, AccessToken)
+    assert isinstance(keys, S3Credentials)
+    assert isinstance(login, DatabaseCredentials)
+    assert table == ("sales", "orders")
+
+
+def test_a_catalog_is_loaded_by_its_profile(
+    platform: Path, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HISTORY_URI", f"sqlite:///{tmp_path}/history.db")
+
+    @dg.asset
+    def history(broker: CredentialBrokerResource) -> None:
+        catalog = broker.load_catalog("history", access="read_write")
+        catalog.create_namespace("sales")
+        seen.extend(catalog.list_namespaces())
+
+    run(platform, instance, history)
+    assert seen == [("sales",)]
+
+
+def test_the_limits_of_a_profile_hold(platform: Path, instance: dg.DagsterInstance) -> None:
+    @dg.asset
+    def beyond(broker: CredentialBrokerResource) -> None:
+        with pytest.raises(AccessDenied):
+            broker.storage("lake", "s3://lake/finance/")
+        seen.append(True)
+
+    run(platform, instance, beyond)
+    assert seen == [True]
+
+
+# -- where the platform file is ----------------------------------------------------------------------------------------
+
+
+def test_several_files_are_merged_in_their_order(platform: Path, tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    (tmp_path / "more.yaml").write_text("storage: {lake: {region: eu-central-1}}\n")
+    both = f"{platform}{os.pathsep}{tmp_path / 'more.yaml'}"
+    run(both, instance)
+    assert seen[0].broker.profile("storage", "lake").region == "eu-central-1"
+    seen[0].broker.close()
+
+
+@pytest.mark.parametrize("given", [{}, {"config": ""}, {"config": dg.EnvVar("PLATFORM_FILES")}])
+def test_the_environment_says_where_it_is(
+    given: dict[str, Any], platform: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLATFORM_FILES" if given.get("config") else "CREDBROKER_CONFIG", str(platform))
+    resource = CredentialBrokerResource(**given)
+    dg.materialize([orders], resources={"broker": resource}, instance=instance)
+    assert seen[0].broker.paths == (str(platform),)
+    assert resource.broker.paths == (str(platform),)  # and outside of a run
+
+
+def test_it_may_be_said_at_launch(platform: Path, instance: dg.DagsterInstance) -> None:
+    dg.materialize(
+        [orders],
+        resources={"broker": CredentialBrokerResource.configure_at_launch()},
+        run_config={"resources": {"broker": {"config": {"config": str(platform)}}}},
+        instance=instance,
+    )
+    assert seen[0].broker.paths == (str(platform),)
+
+
+# -- what is wrong is told when a run starts ---------------------------------------------------------------------------
+
+
+def test_a_missing_platform_file_ends_the_run_before_any_asset(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    error = refused(tmp_path / "absent.yaml", instance)
+    assert type(error).__name__ == "ConfigurationError"
+    assert "absent.yaml" in str(error)
+
+
+def test_no_platform_file_at_all_names_the_variable(instance: dg.DagsterInstance) -> None:
+    assert "$CREDBROKER_CONFIG is not set" in str(refused("", instance))
+
+
+def test_every_fault_of_the_file_is_told_at_once(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    bad = PLATFORM.replace("access: write", "access: everything").replace("mode: static", "mode: []", 1)
+    (tmp_path / "bad.yaml").write_text(bad)
+    error = str(refused(tmp_path / "bad.yaml", instance))
+    assert "bad.yaml" in error
+    assert "access" in error
+    assert "mode" in error
+
+
+def test_a_missing_secret_of_a_profile_that_is_tried(
+    platform: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAKE_KEYS")
+    error = refused(platform, instance, profiles=["catalogs/production", "storage/lake"])
+    assert type(error).__name__ == "SecretNotFound"
+    assert "$LAKE_KEYS" in str(error) or "LAKE_KEYS" in str(error)
+    assert "/var/run/secrets/lake-keys" in str(error)
+
+
+def test_an_unknown_profile_says_where_the_name_exists(platform: Path, instance: dg.DagsterInstance) -> None:
+    assert "it exists under storage" in str(refused(platform, instance, profiles=["catalogs/lake"]))
+
+
+def test_the_run_tells_the_remedy_in_its_events(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    resource = CredentialBrokerResource(config=str(tmp_path / "absent.yaml"))
+    result = dg.materialize([orders], resources={"broker": resource}, instance=instance, raise_on_error=False)
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.event_type_value == "RESOURCE_INIT_FAILURE"]
+    error = failure.engine_event_data.error
+    assert error is not None
+    assert error.cls_name == "ConfigurationError"
+    assert "absent.yaml" in error.message
+
+
+def test_what_is_tried_is_held_for_the_assets(platform: Path, instance: dg.DagsterInstance, records: Records) -> None:
+    @dg.asset
+    def reading(broker: CredentialBrokerResource) -> None:
+        broker.storage("lake").get()
+
+    run(platform, instance, reading, profiles=["storage/lake"])
+    assert len(records("issued")) == 1
+
+
+# -- one broker a process ----------------------------------------------------------------------------------------------
+
+
+class Reader(dg.ConfigurableResource):
+    broker: CredentialBrokerResource
+
+    def read(self) -> Any:
+        return self.broker.storage("lake").get()
+
+
+class Writer(dg.ConfigurableResource):
+    broker: dg.ResourceDependency[CredentialBrokerResource]
+
+    def write(self) -> Any:
+        return self.broker.storage("lake", access="read").get()
+
+
+@pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning")  # Dagster's own call
+def test_nested_resources_share_the_broker_and_its_values(
+    platform: Path, instance: dg.DagsterInstance, records: Records
+) -> None:
+    @dg.asset
+    def copied(broker: CredentialBrokerResource, reader: Reader, writer: Writer) -> None:
+        seen.extend([broker.storage("lake").get(), reader.read(), writer.write()])
+        seen.append({id(one.broker._brokerage) for one in (broker, reader.broker, writer.broker)})
+
+    broker = CredentialBrokerResource(config=str(platform), profiles=["storage/lake"])
+    resources = {"broker": broker, "reader": Reader(broker=broker), "writer": Writer(broker=broker)}
+    dg.materialize([copied], resources=resources, instance=instance, tags={"user": "ana"})
+    first, second, third, brokers = seen
+    assert first is second is third
+    assert len(brokers) == 1
+    assert [(record["actor"], record["job"]) for record in records("issued")] == [("ana", "__ephemeral_asset_job__")]
+
+
+def test_a_nested_resource_that_is_configured_at_launch(platform: Path, instance: dg.DagsterInstance) -> None:
+    @dg.asset
+    def copied(reader: Reader) -> None:
+        seen.append(reader.read())
+
+    broker = CredentialBrokerResource.configure_at_launch()
+    dg.materialize(
+        [copied],
+        resources={"broker": broker, "reader": Reader(broker=broker)},
+        run_config={"resources": {"broker": {"config": {"config": str(platform)}}}},
+        instance=instance,
+    )
+    assert isinstance(seen[0], S3Credentials)
+
+
+def test_the_end_of_a_run_leaves_the_broker_to_the_next_one(
+    platform: Path, instance: dg.DagsterInstance, records: Records
+) -> None:
+    @dg.asset
+    def reading(broker: CredentialBrokerResource) -> None:
+        seen.append(broker.storage("lake").get())
+
+    run(platform, instance, reading)
+    run(platform, instance, reading)
+    assert seen[0] is seen[1]
+    assert len(records("issued")) == 1
+
+
+def test_after_somebody_closed_the_broker_the_next_run_makes_another(platform: Path, instance: dg.DagsterInstance) -> None:
+    @dg.asset
+    def closing(broker: CredentialBrokerResource) -> None:
+        broker.broker.close()
+        with pytest.raises(BrokerClosed):
+            broker.storage("lake")
+
+    run(platform, instance, closing)
+    run(platform, instance)
+    assert isinstance(seen[0].storage("lake").get(), S3Credentials)
+
+
+# -- pickling ----------------------------------------------------------------------------------------------------------
+
+
+def test_it_pickles_as_a_reference_with_the_run_that_it_is_for(platform: Path, instance: dg.DagsterInstance) -> None:
+    @dg.asset
+    def spread(broker: CredentialBrokerResource) -> None:
+        broker.storage("lake").get()
+        seen.append(pickle.loads(pickle.dumps(broker)))
+        seen.append(pickle.loads(pickle.dumps(broker.storage("lake"))))
+
+    result = run(platform, instance, spread)
+    copy, source = seen
+    assert copy.broker._run_id == result.run_id
+    assert copy.storage("lake").get() is source.get()
+
+
+def test_one_that_was_never_set_up_pickles_too(platform: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLATFORM_FILES", str(platform))
+    for config in (str(platform), dg.EnvVar("PLATFORM_FILES")):
+        copy = pickle.loads(pickle.dumps(CredentialBrokerResource(config=config, profiles=["storage/lake"])))
+        assert copy.profiles == ["storage/lake"]
+        assert isinstance(copy.storage("lake").get(), S3Credentials)
+
+
+# -- where there is no run ---------------------------------------------------------------------------------------------
+
+
+def test_a_sensor_and_a_schedule_ask_without_a_run(platform: Path, instance: dg.DagsterInstance, records: Records) -> None:
+    job = dg.define_asset_job("refreshing", [orders])
+
+    @dg.sensor(job=job)
+    def arrivals(broker: CredentialBrokerResource) -> dg.SkipReason:
+        seen.append(broker.storage("lake").get())
+        return dg.SkipReason("nothing new")
+
+    @dg.schedule(job=job, cron_schedule="@daily")
+    def daily(broker: CredentialBrokerResource) -> dg.SkipReason:
+        seen.append(broker.storage("lake").get())
+        return dg.SkipReason("not today")
+
+    resources = {"broker": CredentialBrokerResource(config=str(platform), profiles=["storage/lake"])}
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        arrivals.evaluate_tick(context)
+    with dg.build_schedule_context(instance=instance, resources=resources) as context:
+        daily.evaluate_tick(context)
+    assert len(seen) == 2
+    assert seen[0] is seen[1]
+    assert all(record.keys().isdisjoint({"run_id", "job", "parent", "actor"}) for record in records())
+
+
+def test_an_asset_that_is_called_as_a_function(platform: Path) -> None:
+    orders(broker=CredentialBrokerResource(config=str(platform)))
+    assert isinstance(seen[0].storage("lake").get(), S3Credentials)
+
+
+def test_a_variable_that_is_not_set_is_no_other_file(platform: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREDBROKER_CONFIG", str(platform))
+    with pytest.raises(ConfigurationError, match="LAKE_FILES is not set"):
+        CredentialBrokerResource(config=dg.EnvVar("LAKE_FILES")).storage("lake")
+
+
+def test_a_context_of_dagsters_for_tests(platform: Path) -> None:
+    @dg.asset
+    def reading(context: dg.AssetExecutionContext, broker: CredentialBrokerResource) -> None:
+        seen.append(broker.storage("lake").get())
+        seen.append(broker.metadata(context))
+
+    with dg.build_asset_context(resources={"broker": CredentialBrokerResource(config=str(platform))}) as context:
+        reading(context)
+    assert isinstance(seen[0], S3Credentials)
+
+
+# -- retries -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_retried_asset_goes_on_with_what_is_held(platform: Path, instance: dg.DagsterInstance, records: Records) -> None:
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=2))
+    def flaky(context: dg.AssetExecutionContext, broker: CredentialBrokerResource) -> None:
+        broker.storage("lake").get()
+        if context.retry_number < 2:
+            raise RuntimeError("the network")
+        seen.append(context.retry_number)
+
+    assert run(platform, instance, flaky).success
+    assert seen == [2]
+    assert len(records("issued")) == 1
+
+
+def test_an_asset_whose_secret_came_late_is_saved_by_its_retry(
+    platform: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = os.environ["LAKE_KEYS"]
+    monkeypatch.delenv("LAKE_KEYS")
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1, delay=1.2))
+    def late(context: dg.AssetExecutionContext, broker: CredentialBrokerResource) -> None:
+        if context.retry_number:
+            monkeypatch.setenv("LAKE_KEYS", secret)
+        broker.storage("lake").get()
+        seen.append(context.retry_number)
+
+    assert run(platform, instance, late).success
+    assert seen == [1]

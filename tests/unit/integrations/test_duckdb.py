@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import gc
+import logging
+import pickle
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from tests.security.canary import locals_of
+from tests.servers.certificates import server_context
+from tests.servers.duckdb_extensions import connect
+from tests.servers.hostile import HostileServer, answer, saying
+from tests.unit.integrations.conftest import CANARY, HOUR, Desk
+
+from credbroker.errors import ConfigurationError, IssueDenied
+from credbroker.integrations.duckdb import secret
+from credbroker.integrations.duckdb_settings import settings_of
+from credbroker.source import CredentialSource
+
+FILE = "s3://lake/sales/f.csv"
+SECRETS = "SELECT name, type, persistent, scope, secret_string FROM duckdb_secrets()"
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    made = connect("httpfs")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lake(desk: Desk) -> CredentialSource[Any]:
+    source: CredentialSource[Any] = desk.broker.storage("lake", "s3://lake/sales")
+    return source
+
+
+def refresh(desk: Desk, source: CredentialSource[Any]) -> None:
+    """Let the time of a refresh come, and wait until each callback has had the new value: those there are come first."""
+    had = threading.Event()
+    stop = source.on_refresh(lambda _: had.set())
+    desk.pass_time(0.9 * HOUR.total_seconds())
+    assert had.wait(10)
+    stop()
+
+
+def read(connection: duckdb.DuckDBPyConnection, path: str = FILE) -> list[Any]:
+    return connection.read_csv(path).fetchall()
+
+
+def test_a_file_is_read_with_the_keys_that_are_current_then(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    with secret(connection, lake):
+        assert read(connection) == [(1,)]
+        refresh(desk, lake)
+        assert read(connection) == [(1,)]
+    assert list(dict.fromkeys(desk.store.key_ids)) == ["ASIA1", "ASIA2"]
+    assert {one.region for one in desk.store.seen} == {"eu-west-1"}
+    assert desk.store.seen[-1].token == f"{CANARY}-token-2"
+
+
+def test_s3a_is_the_same_place(desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection) -> None:
+    with secret(connection, lake):
+        assert read(connection, "s3a://lake/sales/f.csv") == [(1,)]
+        assert read(connection, "s3://lake/sales/*.csv") == [(1,)]
+    assert set(desk.store.key_ids) == {"ASIA1"}
+
+
+def test_the_scope_is_exactly_the_locations(
+    desk: Desk, connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.execute("SET s3_endpoint = $1", [desk.store.uri.removeprefix("http://")])
+    connection.execute("SET s3_use_ssl = false; SET s3_url_style = 'path'")
+    with secret(connection, desk.broker.storage("lake", "s3://lake/sales", "s3://pond")):
+        for path in ("s3://lake/sales2/f.csv", "s3://lake/f.csv", "s3://pond2/f.csv"):
+            read(connection, path)
+        assert set(desk.store.key_ids) == {None}
+        desk.store.seen.clear()
+        for path in (FILE, "s3://pond/deep/f.csv"):
+            read(connection, path)
+        assert set(desk.store.key_ids) == {"ASIA1"}
+
+
+def test_nothing_of_the_environment_is_used(
+    desk: Desk, lake: CredentialSource[Any], ambient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for a proxy, which is a setting of the connection's own."""
+    monkeypatch.delenv("HTTP_PROXY")
+    monkeypatch.delenv("http_proxy")
+    connection = connect("httpfs")
+    with connection, secret(connection, lake):
+        read(connection)
+    assert set(desk.store.key_ids) == {"ASIA1"}
+    assert {one.region for one in desk.store.seen} == {"eu-west-1"}
+
+
+@pytest.mark.parametrize("name", [None, "mine", 'a"; drop secret x; --', "o'brien", "ünï 🦆"])
+def test_no_name_and_no_value_is_read_as_sql(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection, name: str | None
+) -> None:
+    connection.execute("CREATE SECRET x (TYPE s3, KEY_ID 'mine', SECRET 'mine', SCOPE 's3://other/')")
+    with secret(connection, lake, name) as made:
+        names = {row[0] for row in connection.execute(SECRETS).fetchall()}
+        assert names == {"x", made.name}
+        read(connection)
+        assert desk.store.seen[0].token == f"{CANARY}-token-1"  # with its quotes and its semicolon
+    assert {row[0] for row in connection.execute(SECRETS).fetchall()} == {"x"}
+
+
+def test_it_is_temporary_and_shows_nothing(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    connection.execute("CALL enable_logging('QueryLog')")
+    with secret(connection, lake) as made:
+        ((name, kind, persistent, scope, text),) = connection.execute(SECRETS).fetchall()
+        assert (name, kind, persistent) == (made.name, "s3", False)
+        assert scope == ["s3://lake/sales/", "s3a://lake/sales/"]
+        logged = connection.execute("SELECT message FROM duckdb_logs").fetchall()
+        assert any("CREATE OR REPLACE TEMPORARY SECRET" in row[0] for row in logged)
+        for shown in (text, str(logged), repr(made), repr(vars(made))):
+            assert CANARY not in shown
+            assert CANARY.replace("'", "''") not in shown
+    with pytest.raises(TypeError, match="is one connection's, and is not pickled"):
+        pickle.dumps(made)
+
+
+def test_equal_requests_have_one_name_and_others_another(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    pond = desk.broker.storage("lake", "s3://pond")
+    with secret(connection, lake) as one, secret(connection, pond) as other:
+        assert one.name != other.name
+        assert one.name == secret(connection, desk.broker.storage("lake", "s3://lake/sales")).name
+
+
+def test_without_the_extension_it_says_what_to_load_and_no_secret(desk: Desk, lake: CredentialSource[Any]) -> None:
+    with connect() as bare, pytest.raises(ConfigurationError, match="load its extension 'httpfs' before") as caught:
+        secret(bare, lake)
+    assert caught.value.__context__ is None
+    assert CANARY not in locals_of(caught.value.__traceback__)
+    desk.pass_time(2 * HOUR.total_seconds())
+    assert desk.provider.calls == 1  # nobody has it refreshed
+
+
+def test_what_the_issue_raises_is_raised_and_nothing_is_left(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    desk.provider.fail_with(IssueDenied("the role may not be assumed"))
+    with pytest.raises(IssueDenied):
+        secret(connection, lake)
+    assert connection.execute(SECRETS).fetchall() == []
+
+
+def test_closed_it_is_dropped_and_refreshed_no_more(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    made = secret(connection, lake)
+    made.close()
+    made.close()
+    desk.pass_time(0.9 * HOUR.total_seconds())
+    assert desk.provider.calls == 1
+    assert connection.execute(SECRETS).fetchall() == []
+
+
+def test_without_a_handle_it_is_refreshed_for_as_long_as_the_connection_is_there(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    secret(connection, lake)
+    gc.collect()
+    refresh(desk, lake)
+    read(connection)
+    assert set(desk.store.key_ids) == {"ASIA2"}
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_it_holds_no_database_open(desk: Desk, lake: CredentialSource[Any], tmp_path: Path, closed: bool) -> None:
+    connection = connect("httpfs", database=str(tmp_path / "one.duckdb"))
+    made = secret(connection, lake)
+    gone = weakref.ref(connection)
+    if closed:
+        connection.close()
+    del connection
+    gc.collect()
+    assert gone() is None
+    with duckdb.connect(str(tmp_path / "one.duckdb"), config={"threads": 1}) as another:  # other settings: another instance
+        assert another.execute(SECRETS).fetchall() == []
+    for _ in range(3):
+        refresh(desk, lake)
+    calls = desk.provider.calls
+    desk.pass_time(0.9 * HOUR.total_seconds())
+    assert desk.provider.calls == calls  # it has ended its refresh by itself
+    made.close()
+
+
+def test_an_older_value_never_takes_the_place_of_a_newer_one(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    with secret(connection, lake) as made:
+        older = lake.get()
+        desk.clock.advance(2 * HOUR.total_seconds())
+        made._put(lake.get())
+        made._put(older)
+        read(connection)
+    assert set(desk.store.key_ids) == {"ASIA2"}
+
+
+def test_a_refresh_goes_through_while_a_statement_runs(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    running = threading.Event()
+    found: list[Any] = []
+
+    def busy() -> None:
+        running.set()
+        found.append(connection.execute("SELECT count(*) FROM range(300000) a, range(3000) b").fetchall())
+
+    with secret(connection, lake):
+        thread = threading.Thread(target=busy)
+        thread.start()
+        running.wait()
+        refresh(desk, lake)
+        thread.join()
+        assert found == [[(900_000_000,)]]
+        read(connection)
+    assert set(desk.store.key_ids) == {"ASIA2"}
+
+
+def test_a_transaction_keeps_the_keys_that_it_has_used(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    """DuckDB's own way, which docs/adapters.md tells of: a statement must end before its keys do."""
+    with secret(connection, lake):
+        connection.begin()
+        read(connection)
+        refresh(desk, lake)
+        read(connection)
+        assert set(desk.store.key_ids) == {"ASIA1"}
+        connection.commit()
+        read(connection)
+        assert desk.store.key_ids[-1] == "ASIA2"
+
+
+def test_a_table_with_one_set_of_keys(desk: Desk, connection: duckdb.DuckDBPyConnection) -> None:
+    with secret(connection, desk.broker.table("polaris", "sales.orders")):
+        read(connection)
+        assert connection.execute(SECRETS).fetchall()[0][3] == ["s3://lake/sales/", "s3a://lake/sales/"]
+    desk.prefixes = ("s3://lake/sales/orders", "s3://pond/orders")
+    desk.broker.purge("polaris")
+    with pytest.raises(ConfigurationError, match="2 sets of credentials"):
+        secret(connection, desk.broker.table("polaris", "sales.orders"))
+
+
+def test_the_other_stores_words(desk: Desk, connection: duckdb.DuckDBPyConnection) -> None:
+    with secret(connection, desk.broker.storage("gcs")):
+        ((_, kind, _, scope, text),) = connection.execute(SECRETS).fetchall()
+    assert (kind, scope) == ("gcs", ["gs://lake/sales/", "gcs://lake/sales/"])
+    assert "bearer_token=redacted;endpoint=storage.googleapis.com" in text
+    adls = desk.broker.storage("adls")
+    kind, settings = settings_of(adls, adls.get())
+    assert (kind, settings["SCOPE"]) == ("azure", ["abfss://lake@acme.dfs.core.windows.net/sales/"])
+    assert settings["CONNECTION_STRING"] == (
+        "BlobEndpoint=https://acme.blob.core.windows.net;DfsEndpoint=https://acme.dfs.core.windows.net;AccountName=acme;"
+        "SharedAccessSignature=sv=1&sig=2%2B"
+    )
+    with pytest.raises(ConfigurationError, match="load its extension 'azure' before"):
+        secret(connection, adls)
+
+
+def test_a_sas_cannot_say_where_it_is_sent(desk: Desk) -> None:
+    from pydantic import SecretStr
+
+    from credbroker import ADLSCredentials
+
+    adls = desk.broker.storage("adls")
+    vended = ADLSCredentials("acme", SecretStr(f"sig={CANARY};BlobEndpoint=https://evil.example"))
+    with pytest.raises(ConfigurationError, match="the SAS has a ';'") as caught:
+        settings_of(adls, vended)
+    assert CANARY not in locals_of(caught.value.__traceback__)
+
+
+@pytest.mark.parametrize("profile", ["lake", "gcs", "adls"])
+def test_a_host_that_is_not_allowed_is_sent_nothing(desk: Desk, connection: duckdb.DuckDBPyConnection, profile: str) -> None:
+    desk.network = {"allowed_hosts": ["elsewhere.example"]}
+    source = desk.broker.storage(profile, "s3://lake/sales") if profile == "lake" else desk.broker.storage(profile)
+    with pytest.raises(ConfigurationError, match=r"is not in network\.allowed_hosts"):
+        secret(connection, source)
+
+
+@pytest.mark.parametrize("client", ["curl", "httplib"])
+def test_a_server_without_a_trusted_certificate_is_sent_nothing(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection, tmp_path: Path, client: str
+) -> None:
+    """DuckDB's own default of the latter is to ask for none."""
+    with HostileServer(saying(answer(b"a\n1\n")), tls=server_context(tmp_path)) as server:
+        desk.endpoint = server.url.removesuffix("/token")
+        connection.execute(f"SET httpfs_client_implementation = '{client}'; SET http_retries = 0")
+        with secret(connection, lake), pytest.raises(duckdb.Error, match=r"(?i)ssl|certificate") as caught:
+            read(connection)
+        assert server.requests == []
+    assert CANARY not in str(caught.value)
+
+
+def test_a_refresh_that_duckdb_does_not_take_is_logged_without_the_value(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG), secret(connection, lake) as made:
+        made.name = "\0"
+        refresh(desk, lake)
+    assert "a callback of on_refresh failed with ConfigurationError" in caplog.text
+    assert CANARY not in caplog.text
