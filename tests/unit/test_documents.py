@@ -22,7 +22,7 @@ from credbroker.refresh import policy
 from credbroker.request import Access
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 SECONDS = {"s": 1, "min": 60, "h": 3600}
 
 
