@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from botocore.credentials import CredentialResolver
 from botocore.exceptions import (
     BotoCoreError,
@@ -22,10 +20,10 @@ from botocore.exceptions import (
     EndpointConnectionError,
     ProxyConnectionError,
 )
-from botocore.loaders import Loader
 from pydantic import SecretStr
 
 from credbroker.credentials import S3Credentials
+from credbroker.integrations.botocore import FROM_NOWHERE, own_models
 from credbroker.integrations.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -34,15 +32,7 @@ if TYPE_CHECKING:
 Call = Callable[[Any], object]  # is given the client
 
 _TIMEOUT = 10.0  # seconds, to connect and for each read
-# What botocore would read from the environment and ~/.aws: nothing there is meant for this client.
-_FROM_NOWHERE: dict[str, tuple[Any, ...]] = {
-    name: (None, [], default, convert) for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
-} | {
-    "config_file": (None, [], os.devnull, None),
-    "credentials_file": (None, [], os.devnull, None),
-}
-# Reading a service's model takes most of what a new client costs, and it is the same for all. Not that of ~/.aws/models.
-_MODELS = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+_MODELS = own_models()
 _NOBODY = S3Credentials("none", SecretStr("none"))
 # A store's own words are not repeated, but for a code: letters alone, so neither a key nor an escape for the terminal.
 _CODE = re.compile(r"[A-Za-z]{3,48}")
@@ -103,7 +93,7 @@ class _Service:
     """A service at one endpoint. Each call is tried once; nothing of the environment or ``~/.aws`` is read."""
 
     def __init__(self, service: Literal["s3", "sts"], place: Endpoint, timeout: float) -> None:
-        core = botocore.session.Session(session_vars=_FROM_NOWHERE)
+        core = botocore.session.Session(session_vars=FROM_NOWHERE)
         core.register_component("data_loader", _MODELS)
         core.register_component("credential_provider", CredentialResolver(providers=[]))
         self._session = boto3.session.Session(botocore_session=core)

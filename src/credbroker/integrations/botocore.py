@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
+from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from botocore.credentials import CredentialProvider, CredentialResolver, Credentials, ReadOnlyCredentials
 from botocore.httpsession import create_urllib3_context
 from botocore.loaders import Loader
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
     from credbroker.config.settings import NetworkSettings
     from credbroker.source import CredentialSource
 
-# What botocore would take from the environment and from ~/.aws is not meant for this session. Its monitoring would send each
-# session token, unencrypted, to the host that AWS_CSM_HOST names.
-_ISOLATED: dict[str, tuple[Any, ...]] = {
-    "profile": (None, [], None, None),
+# Nothing of the environment or of ~/.aws is meant for a session of ours: AWS_PROFILE with a name that is not there would end
+# it, and AWS_CSM_ENABLED have each session token sent, unencrypted, to the host that AWS_CSM_HOST names.
+FROM_NOWHERE: dict[str, tuple[Any, ...]] = {
+    name: (None, [], default, convert) for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+} | {
     "config_file": (None, [], os.devnull, None),
     "credentials_file": (None, [], os.devnull, None),
-    "ca_bundle": (None, [], None, None),
-    "csm_enabled": (None, [], False, None),
 }
-_ASKED_AT_SIGNING = "asked-of-the-broker-at-each-signing"
+ASKED_AT_SIGNING = "asked-of-the-broker-at-each-signing"
+"""In the place of keys, where botocore wants some before it signs."""
 _SENT_AGAIN = "credbroker.sent-again"
 _ATTEMPTS = 4
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 10, 60
@@ -46,7 +47,7 @@ class BrokerKeys(Credentials):
     """
 
     def __init__(self, source: CredentialSource[Any]) -> None:
-        super().__init__(_ASKED_AT_SIGNING, _ASKED_AT_SIGNING, method="credbroker")
+        super().__init__(ASKED_AT_SIGNING, ASKED_AT_SIGNING, method="credbroker")
         self.source = source
         self._given = threading.local()
 
@@ -98,12 +99,13 @@ def own_models() -> Loader:
     return Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
 
 
-_MODELS = own_models()
+MODELS = own_models()
+"""Reading a service's model takes most of what a new client costs, and it is the same for all."""
 
 
-def session_of(keys: BrokerKeys, models: Loader = _MODELS) -> Session:
+def session_of(keys: BrokerKeys, models: Loader = MODELS) -> Session:
     """A session that knows no other identity than ``keys``: none of the environment, of ~/.aws, or of the machine."""
-    made: Any = Session(session_vars=_ISOLATED)  # its stubs know little of it
+    made: Any = Session(session_vars=FROM_NOWHERE)  # its stubs know little of it
     made.register_component("data_loader", models)
     made.register_component("credential_provider", CredentialResolver([_Provider(keys)]))
     made.register_component("token_provider", TokenProviderChain([]))
