@@ -10,6 +10,7 @@ from credbroker.location import Location
 from credbroker.request import Access
 
 _MOST_LOCATIONS = 100
+_LONGEST = 1000
 
 
 def scopes(scope: str | None) -> frozenset[str]:
@@ -47,3 +48,10 @@ def identifier(table: str | tuple[str, ...], catalog: str) -> tuple[str, ...]:
             f"a table is named with its namespace, as 'sales.orders'; {table!r} is not", profile=catalog
         )
     return parts
+
+
+def asserted(name: str, text: str | None) -> str | None:
+    """An actor or a run, which goes into each record as it is: one that would fill them is refused."""
+    if text is not None and len(text) > _LONGEST:
+        raise ConfigurationError(f"{name} has {len(text)} characters: at most {_LONGEST} go on record")
+    return text or None

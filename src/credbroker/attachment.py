@@ -79,6 +79,16 @@ def files_for(reference: Reference, configured: str | None) -> tuple[str, ...]:
     )
 
 
+def configured() -> tuple[str, ...]:
+    """The files that ``$CREDBROKER_CONFIG`` names here. Raises ``ConfigurationError`` where it names none."""
+    from credbroker.system.environment import SystemEnvironment
+
+    named = SystemEnvironment().variable(CONFIG_VARIABLE)
+    if not named:
+        raise ConfigurationError(f"${CONFIG_VARIABLE} is not set: name the platform.yaml there, or call Broker.from_yaml()")
+    return split(named)
+
+
 def split(configured: str) -> tuple[str, ...]:
     """The value of ``$CREDBROKER_CONFIG``: one file, or several separated as a PATH is."""
     return absolute([path for path in configured.split(os.pathsep) if path])

@@ -8,18 +8,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 from credbroker import arguments, attachment
 from credbroker.brokerage import Brokerage
 from credbroker.context import Context
 from credbroker.credentials import AccessToken, DatabaseCredentials, StorageCredentials, TableCredentials
 from credbroker.downscoping import downscoped
-from credbroker.errors import AccessDenied, ConfigurationError
+from credbroker.errors import ConfigurationError
 from credbroker.location import Location
-from credbroker.profile import CatalogProfile, Profile
+from credbroker.profile import Profile
 from credbroker.profiles import profile_of
-from credbroker.providers import Provider, backing
+from credbroker.providers import Provider
 from credbroker.refresh.slot import Slot
 from credbroker.request import Access, CredentialRequest, Kind, Lineage
 from credbroker.revoking import revoke
@@ -44,7 +45,18 @@ class Broker:
     coroutines by ``aget()``, starts afresh in a forked child, and pickles as a reference.
     """
 
-    __slots__ = ("_actor", "_brokerage", "_catalogs", "_compute", "_lineage", "_run_id", "_storage", "_tables")
+    __slots__ = (
+        "__weakref__",
+        "_actor",
+        "_asked",
+        "_brokerage",
+        "_catalogs",
+        "_compute",
+        "_lineage",
+        "_run_id",
+        "_storage",
+        "_tables",
+    )
 
     def __init__(
         self,
@@ -63,6 +75,7 @@ class Broker:
         self._storage: dict[Hashable, CredentialSource[StorageCredentials]] = {}
         self._tables: dict[Hashable, CredentialSource[TableCredentials]] = {}
         self._compute: dict[Hashable, CredentialSource[DatabaseCredentials | AccessToken]] = {}
+        self._asked: WeakKeyDictionary[Slot, None] = WeakKeyDictionary()
 
     # -- making one ----------------------------------------------------------------------------------------------------
 
@@ -103,33 +116,31 @@ class Broker:
     @classmethod
     def from_env(cls) -> Self:
         """Load the files that ``$CREDBROKER_CONFIG`` names, separated as a PATH is."""
-        return cls.from_yaml(*_configured())
+        return cls.from_yaml(*attachment.configured())
 
     @classmethod
-    def shared(cls, *paths: str | os.PathLike[str]) -> Self:
+    def shared(cls, *paths: str | os.PathLike[str]) -> Broker:
         """This process's one broker of those files (none: of ``$CREDBROKER_CONFIG``), made at the first call.
 
         Within a block of ``as_shared`` it is that view, if it is of those files.
         """
-        absolute = attachment.absolute(paths) or _configured()
+        absolute = attachment.absolute(paths) or attachment.configured()
         here = _here.get()
-        if isinstance(here, cls) and here.paths == absolute:
+        if here is not None and here.paths == absolute:
             return here
         with attachment.making:
             brokerage = attachment.of_paths(absolute)
-            return cls(brokerage) if brokerage is not None else cls.from_yaml(*absolute)
+            return cls.from_yaml(*absolute) if brokerage is None else _view(brokerage, None, None, None)
 
     def with_context(self, *, actor: str | None = None, run_id: str | None = None, lineage: Lineage | None = None) -> Broker:
         """A view for somebody, on the same store: ``actor`` is part of what is issued for, ``run_id`` goes on record.
 
         So does ``lineage``, which is never part of what is issued. Closing a view closes the broker, for all of them.
+        Raises ``ConfigurationError`` for an actor or a run of more than 1000 characters.
         """
-        return Broker(
-            self._brokerage,
-            actor=actor or self._actor,
-            run_id=run_id or self._run_id,
-            lineage=lineage or self._lineage,
-        )
+        actor = arguments.asserted("actor", actor) or self._actor
+        run_id = arguments.asserted("run_id", run_id) or self._run_id
+        return _view(self._brokerage, actor, run_id, lineage or self._lineage)
 
     @contextmanager
     def as_shared(self) -> Iterator[None]:
@@ -210,40 +221,6 @@ class Broker:
             source = _kept(self._compute, name, self._source(CredentialRequest("compute", name)))
         return source
 
-    def storage_for(
-        self, catalog: str, location: str | Location, access: Access | str = Access.READ
-    ) -> CredentialSource[StorageCredentials]:
-        """Credentials for a location by the storage profile of that catalog which contains it, the longest first.
-
-        Raises ``AccessDenied``, on record, where none contains it or the catalog's own ``locations`` do not.
-        """
-        profile = self.profile("catalog", catalog)
-        wanted = Location.parse(location)
-        storage = backing.storage_for(profile, wanted) if isinstance(profile, CatalogProfile) else None
-        if storage is None:
-            held = profile.storage if isinstance(profile, CatalogProfile) else ()
-            allowed = ", ".join(f"{one.name}: {place}" for one in held for place in one.locations) or "none"
-            self._refuse(catalog, wanted, access, f"no storage profile of the catalog contains {wanted} (it has {allowed})")
-        self.check_table_location(catalog, wanted, access)
-        return self.storage(storage.name, wanted, access=access)
-
-    def check_table_location(self, catalog: str, location: str | Location, access: Access | str = Access.READ) -> None:
-        """Check that files of that catalog's tables may lie there.
-
-        Raises ``AccessDenied``, on record, where its ``locations`` or those of its storage profiles do not contain it.
-        """
-        profile = self.profile("catalog", catalog)
-        wanted = Location.parse(location)
-        fault = backing.beyond(profile, wanted) if isinstance(profile, CatalogProfile) else None
-        if fault is not None:
-            self._refuse(catalog, wanted, access, f"the table's files would lie at {wanted}, {fault}")
-
-    def _refuse(self, catalog: str, location: Location, access: Access | str, why: str) -> NoReturn:
-        error = AccessDenied(why, profile=catalog)
-        request = self._mine(CredentialRequest("table", catalog, (location,), arguments.access(access)))
-        self._brokerage.trail.refused(replace(request, principal=self._brokerage.platform.principal), error)
-        raise error
-
     # -- looking in and letting go -------------------------------------------------------------------------------------
 
     def profile(self, kind: Kind, name: str) -> Profile:
@@ -274,7 +251,8 @@ class Broker:
 
         ``own``: only what was asked of this very view.
         """
-        return status(self._brokerage, self._asked() if own else None)
+        found = (reference() for reference in self._asked.keyrefs())
+        return status(self._brokerage, [slot for slot in found if slot is not None and slot.live] if own else None)
 
     @property
     def issues(self) -> int:
@@ -301,16 +279,10 @@ class Broker:
 
         Raises ``ConfigurationError``, with everything as it was, and ``BrokerClosed``.
         """
-        from credbroker.config import from_data, load_files
-        from credbroker.reloading import reload
+        from credbroker.reloading import reload_from
 
-        if config is None and not self._brokerage.reference.paths:
-            raise ConfigurationError("this broker was made from no file: give the new configuration to reload()")
         try:
-            # Read within the lock: of two reloads the later one must not end with what the earlier one read.
-            with self._brokerage.reloading:
-                platform = load_files(self._brokerage.reference.paths) if config is None else from_data(config)
-                reload(self._brokerage, platform)
+            reload_from(self._brokerage, config)
         except ConfigurationError as error:
             fault = error.fresh()
             del config  # a literal secret may stand in it, and a traceback keeps this frame's variables
@@ -332,11 +304,6 @@ class Broker:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _asked(self) -> list[Slot]:
-        named: tuple[dict[Hashable, Any], ...] = (self._catalogs, self._storage, self._tables, self._compute)
-        slots = (source._slot for sources in named for source in tuple(sources.values()))  # noqa: SLF001
-        return [slot for slot in dict.fromkeys(slots) if slot.live]
-
     def _mine(self, request: CredentialRequest) -> CredentialRequest:
         if request.actor is None and request.run_id is None and (self._actor or self._run_id or self._lineage):
             return replace(request, actor=self._actor, run_id=self._run_id, lineage=self._lineage)
@@ -348,6 +315,13 @@ class Broker:
         make = ClockedSource if self._brokerage.injected_clock else CredentialSource
         return make(self, request)
 
+    def _found(self, request: CredentialRequest) -> Slot:
+        """The live slot for a request of this view's, which is on record as this view's from now on."""
+        slot = self._brokerage.slot(request)
+        slot.asked = request
+        self._asked[slot] = None
+        return slot
+
     def _downscoped(
         self, request: CredentialRequest, locations: tuple[str | Location, ...], access: Access | str | None
     ) -> CredentialSource[Any]:
@@ -358,11 +332,16 @@ class Broker:
         return f"<Broker of {where}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuilt, (self._brokerage, self._actor, self._run_id, self._lineage))
+        return (_view, (self._brokerage, self._actor, self._run_id, self._lineage))
 
 
-def _rebuilt(brokerage: Brokerage, actor: str | None, run_id: str | None, lineage: Lineage | None) -> Broker:
-    return Broker(brokerage, actor=actor, run_id=run_id, lineage=lineage)
+def _view(brokerage: Brokerage, actor: str | None, run_id: str | None, lineage: Lineage | None) -> Broker:
+    """The one view for these, as long as anybody has it: it tells what was asked for them, by whichever name."""
+    with attachment.making:
+        view = brokerage.views.get((actor, run_id, lineage))
+        if view is None:
+            view = brokerage.views[actor, run_id, lineage] = Broker(brokerage, actor=actor, run_id=run_id, lineage=lineage)
+    return view
 
 
 def _kept(named: dict[Hashable, Any], key: Hashable, source: Any) -> Any:
@@ -370,14 +349,3 @@ def _kept(named: dict[Hashable, Any], key: Hashable, source: Any) -> Any:
         named.clear()  # only the way to the sources; what they hold is the store's to bound
     named[key] = source
     return source
-
-
-def _configured() -> tuple[str, ...]:
-    from credbroker.system.environment import SystemEnvironment
-
-    configured = SystemEnvironment().variable(attachment.CONFIG_VARIABLE)
-    if not configured:
-        raise ConfigurationError(
-            f"${attachment.CONFIG_VARIABLE} is not set: name the platform.yaml there, or call Broker.from_yaml()"
-        )
-    return attachment.split(configured)

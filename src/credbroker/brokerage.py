@@ -6,9 +6,10 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from weakref import WeakValueDictionary
 
 from credbroker import attachment, limits, profiles, providers
 from credbroker.audit.log import LogSink
@@ -66,6 +67,8 @@ class Brokerage:
         self.closed = False
         self.reloading = threading.RLock()
         self.issued = Tally()
+        self.views: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
+        """The brokers of this brokerage, by who asks and what for."""
         self.unrevoked: deque[Any] = deque(maxlen=_MOST_UNREVOKED)
         """What ``revoking`` could not ask an issuer about: held by nobody else, and never served."""
         self.engine = Engine(self.context.clock, background=not self.injected_clock, on_retired=self._retired)
@@ -206,7 +209,7 @@ class Brokerage:
     # -- one issue -----------------------------------------------------------------------------------------------------
 
     def _load(self, slot: Slot, flight: Flight, profile: Profile, provider: providers.Provider) -> Loaded:
-        request = identity(slot)
+        request = identity(slot, flight.asked)
         context, trail = self.context, self.trail
 
         def check() -> None:
@@ -300,9 +303,10 @@ def closed() -> BrokerClosed:
     return BrokerClosed("the broker is closed: make a new one with Broker.from_yaml()")
 
 
-def identity(slot: Slot) -> CredentialRequest:
-    """What a slot is issued for: the request in its key, with the run and the lineage of whoever caused the latest issue."""
-    return replace(key_of(slot)[0], run_id=slot.asked.run_id, lineage=slot.asked.lineage)
+def identity(slot: Slot, asked: CredentialRequest | None = None) -> CredentialRequest:
+    """What a slot is issued for: the request in its key, with the run and the lineage of ``asked`` (or ``slot.asked``)."""
+    by = slot.asked if asked is None else asked
+    return replace(key_of(slot)[0], run_id=by.run_id, lineage=by.lineage)
 
 
 def attach(reference: attachment.Reference) -> Brokerage:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from credbroker import limits, providers
 from credbroker.brokerage import Brokerage, closed, key_of
+from credbroker.config import from_data, load_files
 from credbroker.config.backends import unusable
 from credbroker.config.world import real_context
-from credbroker.errors import AccessDenied
+from credbroker.errors import AccessDenied, ConfigurationError
 from credbroker.profiles import SECTIONS, fingerprint_of, mode_of, sections
 from credbroker.providers.requirements import check_profile
 
 if TYPE_CHECKING:
-    from credbroker.config import Platform
+    from credbroker.config import Platform, PlatformConfig
     from credbroker.context import Context
     from credbroker.refresh.slot import Slot
 
@@ -34,6 +36,15 @@ def reload(brokerage: Brokerage, platform: Platform) -> None:
             _try(slot, brokerage, platform)
         same_records = (platform.audit, platform.environment) == (before.audit, before.environment)
         brokerage.adopt(platform, context, brokerage.trail if same_records else brokerage.trail_of(platform))
+
+
+def reload_from(brokerage: Brokerage, config: PlatformConfig | Mapping[str, Any] | None) -> None:
+    """As ``reload``, by ``config`` or, for None, by the broker's own files as they are now."""
+    if config is None and not brokerage.reference.paths:
+        raise ConfigurationError("this broker was made from no file: give the new configuration to reload()")
+    # Read within the lock: of two reloads the later one must not end with what the earlier one read.
+    with brokerage.reloading:
+        reload(brokerage, load_files(brokerage.reference.paths) if config is None else from_data(config))
 
 
 def _context(brokerage: Brokerage, platform: Platform) -> Context:

@@ -104,6 +104,11 @@ class CredentialSource(Generic[Value]):
             left -= guard(left)
         return timedelta(seconds=max(left, 0.0))
 
+    def told_end(self, value: Value) -> datetime | None:
+        """The end to tell a client of ``value``: the wall's time plus what is ``remaining``. None: it has none."""
+        left = self.remaining(value)
+        return None if left is None else self._broker._brokerage.context.clock.now() + left  # noqa: SLF001
+
     def explain(self) -> Grant:
         """What would be granted: ``.policy``, ``.locations`` and ``.access``. Nothing is issued, and no secret is looked at.
 
@@ -132,7 +137,7 @@ class CredentialSource(Generic[Value]):
         """The live slot. On one that was cleared, the profile's limits and settings are checked anew."""
         slot = self._slot
         if not slot.live:
-            slot = self._slot = self._broker._brokerage.slot(self.request)  # noqa: SLF001
+            slot = self._slot = self._broker._found(self.request)  # noqa: SLF001
         return slot
 
     def __repr__(self) -> str:

@@ -23,6 +23,7 @@ from credbroker.context import Context, HttpRequest, HttpResponse
 from credbroker.credentials import DelegationKey
 from credbroker.errors import AccessDenied, ConfigurationError, CredbrokerError, MalformedResponse
 from credbroker.location import Location
+from credbroker.table_locations import storage_for
 from credbroker.testing import ControlledProvider, FakeHttp, ManualClock
 from credbroker.vending.adls import sign
 from tests.oracles import sas
@@ -119,7 +120,7 @@ def refused(profile: str, location: str, *, because: str) -> None:
     """In every way that names a location: asked for, narrowed to, and looked for among a catalog's profiles."""
     with opened() as broker:
         within = broker.storage(profile, STORAGE[profile]["locations"][0])
-        for ask in (partial(broker.storage, profile), within.downscope, partial(broker.storage_for, "production")):
+        for ask in (partial(broker.storage, profile), within.downscope, partial(storage_for, broker, "production")):
             with pytest.raises(ConfigurationError, match=because) as caught:
                 ask(location)
             assert repr(location) in caught.value.message or location in caught.value.message
@@ -366,7 +367,7 @@ def test_a_directory_is_never_vended_as_its_whole_container_unless_the_profile_s
 def test_a_location_of_the_callers_choice_is_checked_before_any_issuer_is_asked() -> None:
     with opened() as broker:
         for location in ("s3://lake/victim", "s3://lake/wh2/t", "s3://other/wh/t", "s3://lake/"):
-            for ask in (partial(broker.storage, "lake"), partial(broker.storage_for, "production")):
+            for ask in (partial(broker.storage, "lake"), partial(storage_for, broker, "production")):
                 with pytest.raises(AccessDenied, match=r"lies outside|no storage profile"):
                     ask(location)
     for location in ("s3://lake/victim", "gs://lake/victim", f"{ABFSS}/victim", "s3://victim/wh/t"):

@@ -30,6 +30,7 @@ from credbroker.errors import (
 )
 from credbroker.location import Location
 from credbroker.request import Access, CredentialRequest
+from credbroker.table_locations import check_table_location, storage_for
 from credbroker.testing import ControlledProvider, ManualClock, tick
 
 CANARY = "canary-9a2e"
@@ -167,10 +168,10 @@ def test_an_unknown_profile_says_where_the_name_does_exist(desk: Desk) -> None:
 
 
 def test_the_storage_profile_of_a_catalog_is_chosen_by_containment_the_longest_first(desk: Desk) -> None:
-    assert desk.broker.storage_for("production", "s3://lake/sales/deep/t").request.profile == "deep"
-    assert desk.broker.storage_for("production", "s3://lake/sales/deeper/t").request.profile == "lake"
+    assert storage_for(desk.broker, "production", "s3://lake/sales/deep/t").request.profile == "deep"
+    assert storage_for(desk.broker, "production", "s3://lake/sales/deeper/t").request.profile == "lake"
     with pytest.raises(AccessDenied, match="no storage profile"):
-        desk.broker.storage_for("production", "s3://lake/hr")
+        storage_for(desk.broker, "production", "s3://lake/hr")
 
 
 def test_two_actors_never_share_a_value_and_two_runs_do(desk: Desk, records: Any) -> None:
@@ -409,7 +410,7 @@ def test_a_demand_that_is_no_duration_says_what_to_give(desk: Desk) -> None:
 
 def test_a_location_that_no_storage_profile_contains_is_on_record(desk: Desk, records: Any) -> None:
     with pytest.raises(AccessDenied):
-        desk.broker.storage_for("production", "s3://lake/hr")
+        storage_for(desk.broker, "production", "s3://lake/hr")
     assert [record["event"] for record in records()] == ["denied"]
 
 
@@ -417,11 +418,11 @@ def test_a_catalogs_own_locations_bound_the_storage_that_serves_it(records: Any)
     catalogs = {"production": {**CONFIG["catalogs"]["production"], "locations": ["s3://lake/sales/"]}}
     providers = {"iam_role": ControlledProvider(answer=keys)}
     with Broker.from_config({**CONFIG, "catalogs": catalogs}, providers=providers, context=Context()) as broker:
-        assert broker.storage_for("production", "s3://lake/sales/x").request.profile == "lake"
+        assert storage_for(broker, "production", "s3://lake/sales/x").request.profile == "lake"
         with pytest.raises(AccessDenied, match=r"s3://lake/finance/x/, outside .*catalogs\.production\.locations"):
-            broker.storage_for("production", "s3://lake/finance/x")
+            storage_for(broker, "production", "s3://lake/finance/x")
         with pytest.raises(AccessDenied, match="outside"):
-            broker.check_table_location("production", "s3://lake/finance/x", "read_write")
+            check_table_location(broker, "production", "s3://lake/finance/x", "read_write")
     assert [(record["event"], record["access"], record["principal"]) for record in records()] == [
         ("denied", "read", "data-platform-svc"),
         ("denied", "read_write", "data-platform-svc"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import pickle
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ import pytest
 
 from credbroker import Broker
 from credbroker.context import Context
-from credbroker.errors import AccessDenied
+from credbroker.errors import AccessDenied, ConfigurationError
 from credbroker.request import CredentialRequest, Lineage
+from credbroker.table_locations import storage_for
 from credbroker.tally import Tally
-from credbroker.testing import ControlledProvider, ManualClock
+from credbroker.testing import ControlledProvider, ManualClock, tick
 
 RUN = "7d6b3f5e-6c5c-4a86-9a7c-1c9f1f3f2b11"
 PLATFORM: dict[str, Any] = {
@@ -76,6 +79,21 @@ def test_absent_parts_are_absent(broker: Broker, records: Callable[[], list[dict
     assert of_nobody.keys().isdisjoint({"job", "assets", "partition", "parent"})
 
 
+def test_of_a_step_with_hundreds_of_assets_the_first_are_named_and_the_rest_counted(
+    broker: Broker, records: Callable[[], list[dict[str, Any]]]
+) -> None:
+    broker.with_context(lineage=Lineage(assets=tuple(f"mart/{number}" for number in range(500)))).storage("lake").get()
+    for record in records():
+        assert (record["assets"][0], len(record["assets"]), record["assets_left_out"]) == ("mart/0", 50, 450)
+
+
+def test_what_would_fill_the_records_is_refused(broker: Broker) -> None:
+    assert broker.with_context(actor="a" * 1000).storage("lake").request.actor == "a" * 1000
+    for field in ("actor", "run_id"):
+        with pytest.raises(ConfigurationError, match=f"{field} has 1001 characters"):
+            broker.with_context(**{field: "a" * 1001})
+
+
 def test_it_is_no_part_of_the_key(broker: Broker) -> None:
     raw = broker.with_context(run_id=RUN, lineage=Lineage("nightly", "dagster", ("raw/orders",)))
     mart = broker.with_context(run_id="another", lineage=MART)
@@ -94,6 +112,43 @@ def test_the_record_names_who_caused_this_issue_and_not_who_caused_the_first(
         view.storage("lake").invalidate(value)
     issued = [record["assets"] for record in records() if record["event"] == "issued"]
     assert issued == [["raw/orders"], ["mart/orders"]]
+
+
+def test_a_refresh_in_the_background_is_on_record_for_who_found_the_value_last(
+    records: Callable[[], list[dict[str, Any]]],
+) -> None:
+    clock, refreshed = ManualClock(), threading.Event()
+    with Broker.from_config(PLATFORM, providers={"iam_role": ControlledProvider()}, context=Context(clock=clock)) as broker:
+        raw = broker.with_context(run_id=RUN, lineage=Lineage("nightly", "dagster", ("raw/orders",)))
+        mart = broker.with_context(run_id="another", lineage=MART)
+        value = raw.storage("lake").get()
+        assert mart.storage("lake").get() is value
+        raw.storage("lake").on_refresh(lambda _: refreshed.set())
+        clock.advance(50 * 60)
+        tick(broker)
+        assert refreshed.wait(30)
+        assert (raw.issues, mart.issues) == (1, 1)
+    issued = [(record["run_id"], record["assets"]) for record in records() if record["event"] == "issued"]
+    assert issued == [(RUN, ["raw/orders"]), ("another", ["mart/orders"])]
+
+
+def test_who_comes_while_an_issue_is_under_way_is_not_on_record_for_it(
+    records: Callable[[], list[dict[str, Any]]],
+) -> None:
+    provider = ControlledProvider()
+    provider.hold()
+    with Broker.from_config(PLATFORM, providers={"iam_role": provider}, context=Context(clock=ManualClock())) as broker:
+        callers = [threading.Thread(target=broker.with_context(run_id=run).storage("lake").get) for run in (RUN, "another")]
+        callers[0].start()
+        provider.wait_for_calls(1)
+        callers[1].start()
+        while broker._brokerage.engine.slots()[0].asked.run_id == RUN:
+            threading.Event().wait(0.01)
+        provider.release()
+        for caller in callers:
+            caller.join()
+    told = [record["run_id"] for record in records() if record["event"] in ("requested", "issued")]
+    assert told == [RUN, RUN]
 
 
 def test_a_view_pickles_with_it(broker: Broker) -> None:
@@ -123,6 +178,28 @@ def test_the_status_of_a_view_is_of_what_it_was_asked(broker: Broker) -> None:
     assert len(broker.status()) == 2
     broker.purge("lake")
     assert one.status(own=True) == []
+
+
+def test_a_view_is_one_however_often_it_is_asked_for(broker: Broker) -> None:
+    view = broker.with_context(run_id=RUN, lineage=MART)
+    again = broker.with_context(run_id=RUN).with_context(
+        lineage=Lineage("nightly", "dagster", ("mart/orders",), "2026-01-01")
+    )
+    assert again is view
+    assert pickle.loads(pickle.dumps(view)) is view
+    gone = weakref.ref(broker.with_context(run_id="over"))
+    gc.collect()
+    assert gone() is None
+
+
+def test_the_status_of_a_view_is_of_every_handle_that_came_from_it(broker: Broker) -> None:
+    view = broker.with_context(run_id=RUN)
+    pickle.loads(pickle.dumps(view.catalog("production"))).get()
+    storage_for(view, "production", "s3://lake/sales/2026").get()
+    assert [(entry["kind"], entry["locations"]) for entry in view.status(own=True)] == [
+        ("catalog", []),
+        ("storage", ["s3://lake/sales/2026/"]),
+    ]
 
 
 def test_issues_are_counted_by_run(broker: Broker) -> None:

@@ -17,6 +17,7 @@ logger = logging.getLogger("credbroker")
 
 CATEGORIES = ("authentication", "authorization", "data_access", "schema_changes")
 _CATEGORY = {"catalog": "authentication", "compute": "authentication", "storage": "data_access", "table": "data_access"}
+_MOST_ASSETS = 50  # a step of dbt's makes hundreds, and each record of it would be of several pages
 
 
 class Sink(Protocol):
@@ -148,7 +149,8 @@ def _lineage(request: CredentialRequest) -> dict[str, object]:
         return {}
     return {
         "job": lineage.job,
-        "assets": list(lineage.assets) or None,
+        "assets": list(lineage.assets[:_MOST_ASSETS]) or None,
+        "assets_left_out": max(len(lineage.assets) - _MOST_ASSETS, 0) or None,
         "partition": lineage.partition,
         "parent": _parent(request.run_id, lineage),
     }

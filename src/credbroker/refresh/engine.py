@@ -232,7 +232,7 @@ class Engine:
                 return decision
             starting = decision.flight not in self._running
             if starting:
-                slot.asked = asked
+                slot.asked = decision.flight.asked = asked
                 self._running.add(decision.flight)
         if starting and not (inline and decision.held is None):
             self._launch(decision.flight, needed=decision.held is None)

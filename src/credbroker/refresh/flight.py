@@ -53,10 +53,12 @@ class Flight:
     Neither a cancelled coroutine nor a thread that gave up ends it: each waiter waits on something of its own.
     """
 
-    __slots__ = ("_done", "_fans", "_lock", "claimed", "deadline", "demand", "outcome", "slot", "worker")
+    __slots__ = ("_done", "_fans", "_lock", "asked", "claimed", "deadline", "demand", "outcome", "slot", "worker")
 
     def __init__(self, slot: Slot, *, demand: float | None = None) -> None:
         self.slot = slot
+        self.asked = slot.asked
+        """Who caused it: of a refresh in the background, whoever found the slot last."""
         self.demand = demand
         """Seconds of usable life that a caller demanded and the held value has not; None: made for another reason."""
         self.claimed = False

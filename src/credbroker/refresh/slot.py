@@ -90,7 +90,7 @@ class Slot:
         self.load = load
         self.timeout = timeout
         self.asked = asked
-        """Who caused the latest issue: what differs between equal keys (a run id) goes to the audit with it."""
+        """Who found this slot last, or caused its latest issue: what differs between equal keys (a run) is told by it."""
         self.longest = longest
         """Seconds that a value may live at most: who demands more is not worth a call."""
         self.live = load is not None

@@ -13,6 +13,7 @@ from credbroker.integrations.pyiceberg.paths import file_location, folder_of, ta
 from credbroker.location import Location, covering
 from credbroker.request import Access
 from credbroker.source import CredentialSource
+from credbroker.table_locations import storage_for
 
 PROPERTY = "credbroker.files"
 """Under this name a FileIO's properties hold its ``Files``: PyIceberg makes a FileIO of properties alone."""
@@ -31,7 +32,7 @@ class Files:
     """Credentials for the files of a table, or of a catalog's tables, asked of the broker at each use.
 
     With ``table`` they come from ``broker.table``: the catalog vends them, or the broker by itself takes the storage
-    profile's. Without, ``broker.storage_for`` chooses the storage profile by containment, and each of ``roots`` (the table's
+    profile's. Without, ``storage_for`` chooses the storage profile by containment, and each of ``roots`` (the table's
     location first) is asked for as a whole. With ``own`` they are the keys that the catalog itself is asked with (a table
     bucket's). Pickles as references: no credential is kept here.
     """
@@ -111,7 +112,7 @@ class Files:
     def _stored(self, root: Location) -> CredentialSource[StorageCredentials]:
         source = self._storage.get(root)
         if source is None:
-            source = self._broker.storage_for(self.catalog, root, self.access)
+            source = storage_for(self._broker, self.catalog, root, self.access)
             if len(self._storage) >= _MOST_SOURCES:
                 self._storage = {}
             self._storage[root] = source

@@ -10,6 +10,7 @@ from credbroker.integrations.pyiceberg.binding import Binding
 from credbroker.integrations.pyiceberg.properties import LOCATION_PROVIDER
 from credbroker.location import Location
 from credbroker.request import Access
+from credbroker.table_locations import check_table_location
 from credbroker.wire.iceberg import PATH_PROPERTIES
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def check_roots(roots: Iterable[str], binding: Binding) -> None:
     that would send its writers elsewhere is refused here, when it is loaded (CVE-2026-42809, CVE-2026-42812).
     """
     for root in roots:
-        binding.broker.check_table_location(binding.catalog, root, binding.access)
+        check_table_location(binding.broker, binding.catalog, root, binding.access)
 
 
 def check_location_provider(metadata: TableMetadata, access: Access) -> None:
