@@ -1,5 +1,6 @@
 """Starts a store with sessions of a few seconds, and ``dagster dev`` on it, until Ctrl-C. All of it on 127.0.0.1."""
 
+import argparse
 import os
 import shutil
 import signal
@@ -11,18 +12,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 
 from credbroker.cli.demo.seaweed import SeaweedFS
+from credbroker.cli.demo.watchdog import Watchdog
+from credbroker.errors import CredbrokerError
 
 SESSION = timedelta(seconds=5)
 """How long keys of the store live."""
 
 _HERE = Path(__file__).parent
-_AMBIENT = ("AWS_", "CREDBROKER_", "DAGSTER_", "PYICEBERG_")
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_MODULE = "examples.dagster_lakehouse.definitions"
+_ASSETS = f"/locations/{_MODULE}/asset-groups/lakehouse"  # of the page: all of them at once, with "Materialize all"
+# What Dagster's processes see of our own environment: no key, no proxy, and no secret of whatever else is at work here.
+_OURS = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "PYTHONPATH", "TERM", "TZ", "USER", "VIRTUAL_ENV")
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 30.0
 
 
@@ -36,15 +43,29 @@ class Running:
 
 
 def main() -> int:
-    """Run until Ctrl-C or SIGTERM. The store, Dagster's home and all that was written are gone then."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run until Ctrl-C, SIGTERM or SIGHUP. The store, Dagster's home and all that was written are gone then."""
+    argparse.ArgumentParser(prog="python -m examples.dagster_lakehouse", description=__doc__).parse_args()
+    missing = [name for name in ("dagster", "dagster_webserver") if find_spec(name) is None]
+    if missing:
+        print(f"not installed: {', '.join(missing)}: pip install '.[dagster,demo]' dagster-webserver", file=sys.stderr)
+        return 2
+    for end in _ENDS:
+        signal.signal(end, signal.default_int_handler)
     try:
         with SeaweedFS(session=SESSION) as store, dagster_dev(store) as running:
             life = f"the store's sessions last {SESSION.seconds} s"
-            print(f"in half a minute: {running.page}  ({life}; Ctrl-C ends all)", flush=True)
-            return running.process.wait()
+            print(f"in half a minute: {running.page}{_ASSETS}  ({life}; Ctrl-C ends all)", flush=True)
+            try:
+                return running.process.wait()
+            finally:
+                _end(running.process)
+                for end in _ENDS:  # the rest takes a moment, and is not to be left undone
+                    signal.signal(end, signal.SIG_IGN)
     except KeyboardInterrupt:
         return 130
+    except CredbrokerError as error:  # the store's program is not there, or does not start
+        print(error, file=sys.stderr)
+        return 2
 
 
 @contextmanager
@@ -54,20 +75,27 @@ def dagster_dev(store: SeaweedFS) -> Iterator[Running]:
         home, port = Path(folder), _free_port()
         command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
         process = subprocess.Popen(  # noqa: S603 - no shell, our own arguments
-            [*command, "-m", "examples.dagster_lakehouse.definitions"],
+            [*command, "-m", _MODULE],
             cwd=_HERE.parent.parent,
             env=_environment(home, store),
             start_new_session=True,  # Ctrl-C is for us: we end it in order
         )
+        watchdog = Watchdog(process.pid, [folder])
         try:
             yield Running(process, f"http://127.0.0.1:{port}", home)
         finally:
-            process.send_signal(signal.SIGINT)  # nothing, if it has ended
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_PATIENCE)
+            _end(process)
+            watchdog.call_off()
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Have Dagster end its runs and processes in order. A second Ctrl-C does not wait for that."""
+    process.terminate()  # nothing, if it has ended; and unlike SIGINT no shell's "&" has it ignored
+    with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.wait(_PATIENCE)
 
 
 def _environment(home: Path, store: SeaweedFS) -> dict[str, str]:
@@ -78,13 +106,12 @@ def _environment(home: Path, store: SeaweedFS) -> dict[str, str]:
         "storage": {"reports": {"endpoint": store.s3_endpoint, "credentials": {"sts_endpoint": store.sts_endpoint}}},
     }
     (home / "addresses.yaml").write_text(yaml.safe_dump(addresses))
-    own = {
-        name: value for name, value in os.environ.items() if not name.startswith(_AMBIENT) and name.lower() not in _PROXIES
-    }
     return {
-        **own,
+        **{name: os.environ[name] for name in _OURS if name in os.environ},
+        "TMPDIR": str(home),
         "DAGSTER_HOME": str(home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
+        "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",  # by a command of a package of its own
         "CREDBROKER_CONFIG": os.pathsep.join([str(_HERE / "platform.yaml"), str(home / "addresses.yaml")]),
         # In production: a secret backend, and a workload's own identity. See docs/secret-backends.md and docs/aws.md.
         "LAKEHOUSE_CLIENT_ID": store.access_key,

@@ -7,6 +7,8 @@ import logging
 import sys
 from collections.abc import Mapping
 
+from credbroker.errors import ConfigurationError
+
 logger = logging.getLogger("credbroker.audit")
 if logger.level == logging.NOTSET:
     # The root logger's default of WARNING would drop every record in silence.
@@ -25,7 +27,7 @@ class LogSink:
 
     def write(self, record: Mapping[str, object]) -> None:
         if not logger.isEnabledFor(logging.INFO):
-            raise RuntimeError("the logger credbroker.audit is disabled, or above INFO")
+            raise ConfigurationError("the logger credbroker.audit is disabled, or above INFO: set its level to INFO")
         # JSON escapes control characters: a name with a newline in it cannot forge a second record.
         line = json.dumps(record, ensure_ascii=True, separators=(",", ":"))
         if self._always and not logger.hasHandlers():

