@@ -33,6 +33,7 @@ class KeyedStore(LoopbackServer):
     def __init__(self, body: bytes = b"a\n1\n") -> None:
         super().__init__(_Handler)
         self.body = body
+        self.listed = "sales/f.csv"
         self.seen: list[Seen] = []
         self.refused: dict[str, str] = {}
         """The error code that is answered to a key's public name."""
@@ -56,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         if key_id in store.refused:
             self._send(403, f"<Error><Code>{store.refused[key_id]}</Code><Message>no</Message></Error>".encode())
         elif "list-type" in self.path:
-            self._send(200, _LISTED.format(key="sales/f.csv", size=len(store.body)).encode())
+            self._send(200, _LISTED.format(key=store.listed, size=len(store.body)).encode())
         else:
             self._object(store.body if self.command in ("GET", "HEAD") else b"")
 

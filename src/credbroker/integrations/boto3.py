@@ -19,7 +19,7 @@ from botocore.config import Config
 
 from credbroker.errors import ConfigurationError
 from credbroker.integrations.botocore import BrokerKeys, isolated, keep_no_key_log, own_models, session_of
-from credbroker.integrations.reach import check_host, proxy_for
+from credbroker.integrations.reach import check_host, network_of, proxy_for
 from credbroker.source import CredentialSource
 
 _ANY = "us-east-1"  # of a store that has no regions, but whose requests are signed for one
@@ -30,7 +30,6 @@ class BrokerSession(boto3.Session):
 
     def __init__(self, source: CredentialSource[Any]) -> None:
         self._source = source
-        self._network = source._broker.network  # noqa: SLF001
         self._keys = BrokerKeys(source)
         inner: Any = session_of(self._keys, own_models())
         inner.register("before-send", self._before_send)
@@ -69,17 +68,18 @@ class BrokerSession(boto3.Session):
         region = region_name or held.region or (_ANY if held.endpoint is not None else None)
         if region is None:
             raise ConfigurationError("no region is known: set 'region' there", profile=self._source.request.profile)
-        proxy = self._network.proxy if held.endpoint is None else proxy_for(self._network, held.endpoint)
+        network = network_of(self._source)
+        proxy = network.proxy if held.endpoint is None else proxy_for(network, held.endpoint)
         settings = isolated(proxy)
         if held.endpoint is not None:
-            check_host(self._network, held.endpoint)
+            check_host(network, held.endpoint)
             settings["s3"] = {**((config.s3 if config else None) or {}), "addressing_style": "path"}  # type: ignore[attr-defined]
         made = super().client(
             service_name,  # type: ignore[call-overload]
             region_name=region,
             api_version=api_version,
             endpoint_url=held.endpoint,
-            verify=self._network.ca_file or True,
+            verify=network.ca_file or True,
             config=(config or Config()).merge(Config(**settings)),
         )
         keep_no_key_log(made)
@@ -89,7 +89,7 @@ class BrokerSession(boto3.Session):
         """Raise ``ConfigurationError`` for a request to a host that the keys are not for, before it is sent."""
         url = str(request.url)
         del request  # an error's traceback shows what its frames hold, and this one the session token
-        check_host(self._network, url)
+        check_host(network_of(self._source), url)
         held = self._keys.signed_with()
         if held is not None and held.endpoint is not None and _origin(url) != _origin(held.endpoint):
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""A session and clients of botocore's that sign each request with the keys that the broker holds at that moment."""
+"""Sessions of botocore's, whose clients sign each request with the keys that the broker holds at that moment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
-from botocore.config import Config
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from botocore.credentials import CredentialProvider, CredentialResolver, Credentials, ReadOnlyCredentials
 from botocore.httpsession import create_urllib3_context
@@ -16,12 +15,11 @@ from botocore.session import Session
 from botocore.tokens import TokenProviderChain
 
 from credbroker.credentials import S3Credentials
+from credbroker.errors import ConfigurationError
 from credbroker.identity.aws_api import UNAUTHENTICATED
-from credbroker.integrations.reach import check_host, proxy_for
-from credbroker.integrations.stored import keys_of
+from credbroker.integrations.storage import credentials_of
 
 if TYPE_CHECKING:
-    from credbroker.config.settings import NetworkSettings
     from credbroker.source import CredentialSource
 
 # Nothing of the environment or of ~/.aws is meant for a session of ours: AWS_PROFILE with a name that is not there would end
@@ -31,12 +29,11 @@ FROM_NOWHERE: dict[str, tuple[Any, ...]] = {
 } | {
     "config_file": (None, [], os.devnull, None),
     "credentials_file": (None, [], os.devnull, None),
+    "s3": (None, [], None, None),  # has variables of its own, such as AWS_S3_US_EAST_1_REGIONAL_ENDPOINT
 }
 ASKED_AT_SIGNING = "asked-of-the-broker-at-each-signing"
 """In the place of keys, where botocore wants some before it signs."""
 _SENT_AGAIN = "credbroker.sent-again"
-_ATTEMPTS = 4
-_CONNECT_TIMEOUT, _READ_TIMEOUT = 10, 60
 
 
 class BrokerKeys(Credentials):
@@ -83,6 +80,14 @@ class BrokerKeys(Credentials):
         return BrokerKeys, (self.source,)
 
 
+def keys_of(source: CredentialSource[Any], value: object) -> S3Credentials:
+    """As ``credentials_of``, for a client that signs. Raises ``ConfigurationError`` for what is no key pair."""
+    held = credentials_of(source, value)
+    if not isinstance(held, S3Credentials):
+        raise ConfigurationError(f"its credentials are {type(held).__name__}, not keys", profile=source.request.profile)
+    return held
+
+
 class _Provider(CredentialProvider):
     METHOD = CANONICAL_NAME = "custom-credbroker"
 
@@ -121,32 +126,6 @@ def isolated(proxy: str | None) -> dict[str, Any]:
         "ignore_configured_endpoint_urls": True,
         "proxies": {"http": proxy, "https": proxy} if proxy is not None else {},
     }
-
-
-def client(service: str, keys: BrokerKeys, *, region: str, endpoint: str, network: NetworkSettings) -> Any:
-    """A client of ``service`` at ``endpoint``, which it reaches by ``network`` and not by the environment.
-
-    Raises ``ConfigurationError`` for a host that ``network.allowed_hosts`` lacks.
-    """
-    check_host(network, endpoint)
-    settings: dict[str, Any] = {
-        **isolated(proxy_for(network, endpoint)),
-        "retries": {"total_max_attempts": _ATTEMPTS, "mode": "standard"},
-        "connect_timeout": _CONNECT_TIMEOUT,
-        "read_timeout": _READ_TIMEOUT,
-        "use_fips_endpoint": False,
-        "use_dualstack_endpoint": False,
-    }
-    session: Any = session_of(keys)
-    made = session.create_client(
-        service,
-        region_name=region,
-        endpoint_url=endpoint,
-        verify=network.ca_file or True,
-        config=Config(**settings),
-    )
-    keep_no_key_log(made)
-    return made
 
 
 def keep_no_key_log(made: Any) -> None:

@@ -13,11 +13,12 @@ DuckDB takes keys by value and cannot ask for others, so each new value is pushe
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import logging
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -25,23 +26,27 @@ from typing import Any, NoReturn, Self
 import duckdb
 
 from credbroker.errors import ConfigurationError
+from credbroker.integrations.duckdb_names import clash, stem_of
 from credbroker.integrations.duckdb_settings import settings_of
 from credbroker.source import CredentialSource
 
 _EXTENSIONS = {"s3": "httpfs", "gcs": "httpfs", "azure": "azure"}
 _logger = logging.getLogger(__name__)
+_numbers = itertools.count(1)
+_creating = threading.Lock()  # two that are created at once would not see each other
 
 
 class Secret:
     """Made by ``secret``. The block's end, or ``close``, drops it."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, source: CredentialSource[Any], name: str | None) -> None:
-        self.name = name or _name(source)
+        self._stem = stem_of(source)
+        self.name = (name or f"{self._stem}{next(_numbers)}").lower()  # as DuckDB writes it
         self._source = source
         # Not held: a database is closed, and its file unlocked, when its last connection is.
         self._connection = weakref.ref(connection)
         self._lock = threading.Lock()
-        self._closed = False
+        self._created = self._closed = False
         self._end: datetime | None = None
         self._stop: Callable[[], None] = lambda: None  # the first push may come before it is known how to stop
         self._stop = source.on_refresh(self._put)
@@ -55,21 +60,27 @@ class Secret:
         kind, settings = settings_of(self._source, value)
         words = ", ".join(f"{word} ${word.lower()}" for word in settings)
         statement = f"CREATE OR REPLACE TEMPORARY SECRET {_quoted(self.name)} IN memory (TYPE {kind}, {words})"
+        fault = failed = None
         with self._lock:
             if self._closed or (self._end is not None and value.expires_at is not None and value.expires_at < self._end):
                 return
             cursor = self._cursor()
-            failed = None if cursor is None else _run(cursor, statement, settings)
+            if cursor is not None:
+                with cursor, nullcontext() if self._created else _creating:
+                    fault = None if self._created else clash(cursor, self.name, self._stem, settings["SCOPE"])
+                    failed = None if fault else _run(cursor, statement, settings)
+                    self._created = self._created or not (fault or failed)
             self._end = value.expires_at
         del settings
         if cursor is None:
             self.close()
         if failed is not None:
-            raise ConfigurationError(
+            fault = (
                 f"DuckDB does not take the secret {self.name!r} ({failed}): load its extension "
-                f"{_EXTENSIONS[kind]!r} before, of DuckDB 1.5 or later",
-                profile=self._source.request.profile,
+                f"{_EXTENSIONS[kind]!r} before, of DuckDB 1.5 or later"
             )
+        if fault is not None:
+            raise ConfigurationError(fault, profile=self._source.request.profile)
 
     def _cursor(self) -> duckdb.DuckDBPyConnection | None:
         """A connection of our own to the same database, for this thread; None where the caller's is closed or gone."""
@@ -86,9 +97,10 @@ class Secret:
         self._stop()
         with self._lock:
             self._closed = True
-            cursor = self._cursor()
+            cursor = self._cursor() if self._created else None  # else the one of that name is another's
             if cursor is not None:
-                failed = _run(cursor, f"DROP TEMPORARY SECRET IF EXISTS {_quoted(self.name)}", {})
+                with cursor:
+                    failed = _run(cursor, f"DROP TEMPORARY SECRET IF EXISTS {_quoted(self.name)}", {})
                 if failed is not None:
                     _logger.warning("DuckDB does not drop the secret %r (%s)", self.name, failed)
 
@@ -108,10 +120,10 @@ class Secret:
 def secret(connection: duckdb.DuckDBPyConnection, source: CredentialSource[Any], name: str | None = None) -> Secret:
     """Create the secret, for exactly the source's locations, and replace it at each refresh while ``connection`` is open.
 
-    ``source`` is of a ``storage`` profile, or a table with one set of credentials. ``name`` is by default made of the
-    profile and of what is asked for; another secret of that name in the database's memory is replaced. Raises
-    ``ConfigurationError`` for another source, for a host that ``network.allowed_hosts`` lacks and where DuckDB has not
-    loaded the extension; and what ``CredentialSource.get`` raises.
+    ``source`` is of a ``storage`` profile, or a table with one set of credentials; ``name`` is by default another one for
+    each secret. Raises ``ConfigurationError`` for another source, for a host that ``network.allowed_hosts`` lacks, where
+    DuckDB has not loaded the extension, for a name that is taken, and where a secret in the database's memory is for the
+    same place but not of an equal source; and what ``CredentialSource.get`` raises.
     """
     return Secret(connection, source, name)
 
@@ -122,16 +134,7 @@ def _run(cursor: duckdb.DuckDBPyConnection, statement: str, settings: dict[str, 
         cursor.execute(statement, settings or None)
     except duckdb.Error as error:
         return type(error).__name__
-    finally:
-        cursor.close()
     return None
-
-
-def _name(source: CredentialSource[Any]) -> str:
-    """The same for equal requests, whose credentials are interchangeable, and another one for any other."""
-    request = source.request
-    asked = repr((request.kind, request.profile, request.locations, request.access, request.table))
-    return f"credbroker_{request.profile}_{hashlib.blake2b(asked.encode(), digest_size=4).hexdigest()}"
 
 
 def _quoted(name: str) -> str:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from credbroker.credentials import ADLSCredentials, GCSCredentials
 from credbroker.errors import ConfigurationError
 from credbroker.integrations.endpoint import endpoint_of
-from credbroker.integrations.reach import check_host
-from credbroker.integrations.stored import blob_host, credentials_of, locations_of
+from credbroker.integrations.reach import check_host, network_of
+from credbroker.integrations.storage import blob_host, credentials_of, locations_of
 from credbroker.location import Location
 from credbroker.source import CredentialSource
 
@@ -28,7 +28,7 @@ def settings_of(source: CredentialSource[Any], value: object) -> tuple[str, dict
     ``network.allowed_hosts`` lacks.
     """
     held, locations = credentials_of(source, value), locations_of(source, value)
-    network = source._broker.network  # noqa: SLF001
+    network = network_of(source)
     scope = [
         # With the slash: as a text s3://lake/sales begins s3://lake/sales2 too.
         f"{scheme}://{location.bucket}/{location.prefix}"
@@ -58,7 +58,7 @@ def settings_of(source: CredentialSource[Any], value: object) -> tuple[str, dict
 def _connection_string(source: CredentialSource[Any], held: ADLSCredentials, locations: tuple[Location, ...]) -> str:
     """Microsoft, "Configure Azure Storage connection strings"."""
     host = blob_host(locations)
-    check_host(source._broker.network, f"https://{host}")  # noqa: SLF001
+    check_host(network_of(source), f"https://{host}")
     sas = held.sas_token.get_secret_value()
     if ";" in sas:
         del sas

@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 from credbroker.config.settings import NetworkSettings
 from credbroker.credentials import ADLSCredentials, GCSCredentials, S3Credentials, StorageCredentials
 from credbroker.integrations.endpoint import endpoint_of
-from credbroker.integrations.reach import check_host, proxy_for
-from credbroker.integrations.stored import blob_host, credentials_of, locations_of, told_end
+from credbroker.integrations.reach import check_host, network_of, proxy_for
+from credbroker.integrations.storage import blob_host, credentials_of, locations_of
 from credbroker.location import Location
 from credbroker.source import CredentialSource
 
@@ -40,7 +40,7 @@ class CredentialProvider:
     def __call__(self) -> tuple[dict[str, str], int | None]:
         # A value that is due for its refresh would be kept by Polars for as long as it lives.
         value = self._source.get(wait=True)
-        end = told_end(self._source, value)
+        end = self._source.told_end(value)
         return _words(credentials_of(self._source, value)), None if end is None else floor(end.timestamp())
 
     def __repr__(self) -> str:
@@ -67,8 +67,7 @@ def storage_options(source: CredentialSource[Any]) -> dict[str, str]:
     ``CredentialSource.get`` raises.
     """
     value = source.get()
-    network = source._broker.network  # noqa: SLF001
-    return _place(credentials_of(source, value), locations_of(source, value), network)
+    return _place(credentials_of(source, value), locations_of(source, value), network_of(source))
 
 
 def _words(held: StorageCredentials) -> dict[str, str]:

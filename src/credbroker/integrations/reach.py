@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from credbroker.config.settings import NetworkSettings
 from credbroker.errors import ConfigurationError
 from credbroker.hosts import host_matches, is_loopback
+from credbroker.source import CredentialSource
+
+
+def network_of(source: CredentialSource[Any]) -> NetworkSettings:
+    """The ``network:`` section at this moment: a reload may say something else, so nobody keeps it."""
+    return source._broker.network  # noqa: SLF001
 
 
 def check_host(network: NetworkSettings, url: str) -> None:

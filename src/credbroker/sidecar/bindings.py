@@ -87,17 +87,16 @@ class Binding:
         return value
 
     def told_end(self, value: Credential) -> datetime | None:
-        """The end that a client is told: by this machine's clock, a little before the real one. None: it has none.
+        """The end that a client is told, as its source says it, in whole seconds.
 
-        A whole second, the next one: cut off, the last second of a value that is still handed out would be told as past, and
+        The next one: cut off, the last second of a value that is still handed out would be told as past, and
         SDKs refuse what they are told is over. What is never used of a value that lives for three seconds or more is longer
         than that second.
         """
-        left = self._source.remaining(value)
-        if left is None:
-            return None
-        end = self._clock.now() + left
-        return end if end.microsecond == 0 else end.replace(microsecond=0) + timedelta(seconds=1)
+        end = self._source.told_end(value)
+        if end is None or end.microsecond == 0:
+            return end
+        return end.replace(microsecond=0) + timedelta(seconds=1)
 
     def now(self) -> datetime:
         return self._clock.now()

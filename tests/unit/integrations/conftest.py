@@ -45,23 +45,27 @@ class Desk:
         self._broker: Broker | None = None
 
     @property
+    def config(self) -> dict[str, Any]:
+        uri = "https://polaris.example/api"
+        login = {"mode": "oauth2", "client_id": "pipe", "client_secret": {"secret_ref": "polaris"}}
+        return {
+            "environment": "test",
+            "network": self.network,
+            "storage": {
+                "lake": {"locations": ["s3://lake/sales/", "s3://pond/"], "credentials": ROLE},
+                "Runs": {"locations": ["s3://lake/sales/"], "credentials": {**ROLE, "session_run": True}},
+                "gcs": {"type": "gcs", "locations": ["gs://lake/sales/"], "credentials": GCP},
+                "adls": {"type": "azure", "locations": [ADLS], "credentials": AZURE},
+            },
+            "catalogs": {"polaris": {"uri": uri, "credentials": login}},
+        }
+
+    @property
     def broker(self) -> Broker:
         """Made when it is first asked for, of what was set until then."""
         if self._broker is None:
-            uri = "https://polaris.example/api"
-            login = {"mode": "oauth2", "client_id": "pipe", "client_secret": {"secret_ref": "polaris"}}
-            config = {
-                "environment": "test",
-                "network": self.network,
-                "storage": {
-                    "lake": {"locations": ["s3://lake/sales/", "s3://pond/"], "credentials": ROLE},
-                    "gcs": {"type": "gcs", "locations": ["gs://lake/sales/"], "credentials": GCP},
-                    "adls": {"type": "azure", "locations": [ADLS], "credentials": AZURE},
-                },
-                "catalogs": {"polaris": {"uri": uri, "credentials": login}},
-            }
             modes = dict.fromkeys(("iam_role", "service_account", "oauth2", "catalog"), self.provider)
-            self._broker = Broker.from_config(config, providers=modes, context=Context(clock=self.clock))
+            self._broker = Broker.from_config(self.config, providers=modes, context=Context(clock=self.clock))
         return self._broker
 
     def pass_time(self, seconds: float) -> None:

@@ -144,6 +144,65 @@ def test_a_host_that_is_not_allowed_is_sent_nothing(desk: Desk) -> None:
         made.client("s3")
 
 
+def test_a_reload_of_the_network_holds_for_clients_that_are_there(desk: Desk, s3: Any) -> None:
+    made = session(desk.broker.storage("lake", "s3://lake/sales"))
+    s3.get_object(**OBJECT)
+    desk.broker.reload({**desk.config, "network": {"allowed_hosts": ["only.example"]}})
+    desk.store.seen.clear()
+    for use in (
+        lambda: s3.get_object(**OBJECT),
+        lambda: made.client("s3"),
+        lambda: made.client("s3", region_name="eu-west-1"),
+    ):
+        with pytest.raises(ConfigurationError, match=r"'127\.0\.0\.1' is not in network\.allowed_hosts"):
+            use()
+    assert desk.store.seen == []
+    desk.broker.reload({**desk.config, "network": {"allowed_hosts": ["127.0.0.1"], "proxy": "http://proxy.example:3128"}})
+    s3.get_object(**OBJECT)
+    assert len(desk.store.seen) == 1
+    desk.endpoint = None
+    desk.broker.purge("lake")
+    assert made.client("s3").meta.config.proxies == dict.fromkeys(("http", "https"), "http://proxy.example:3128")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
+        ("AWS_S3_US_EAST_1_REGIONAL_ENDPOINT", "regional"),
+        ("AWS_S3_USE_ARN_REGION", "true"),
+        ("AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS", "true"),
+        ("AWS_MAX_ATTEMPTS", "1"),
+        ("AWS_RETRY_MODE", "adaptive"),
+        ("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
+        ("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
+        ("AWS_SDK_UA_APP_ID", "ambient"),
+    ],
+)
+def test_the_environment_says_neither_where_a_request_goes_nor_how(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    desk.endpoint, desk.region = None, "us-east-1"
+    made = session(desk.broker.storage("lake", "s3://lake/sales"))
+
+    def told() -> tuple[str, dict[str, Any]]:
+        client = made.client("s3")
+
+        def note(request: Any, **_: Any) -> None:
+            raise LookupError(request.url)
+
+        client.meta.events.register("before-send", note)
+        with pytest.raises(LookupError) as sent:
+            client.head_object(**OBJECT)
+        return str(sent.value), vars(client.meta.config)
+
+    before = told()
+    monkeypatch.setenv(variable, value)
+    made = session(desk.broker.storage("lake", "s3://lake/sales"))
+    assert told() == before
+
+
 def test_without_a_region_there_is_no_guess(desk: Desk) -> None:
     desk.endpoint = desk.region = None
     made = session(desk.broker.storage("lake", "s3://lake/sales"))

@@ -48,8 +48,19 @@ def refresh(desk: Desk, source: CredentialSource[Any]) -> None:
     stop()
 
 
+def is_refreshed(desk: Desk, source: CredentialSource[Any]) -> bool:
+    """Whether a refresh begins when its time has come: it is under way then, or over."""
+    calls = desk.provider.calls
+    desk.pass_time(0.9 * HOUR.total_seconds())
+    return source._slot.flight is not None or desk.provider.calls > calls
+
+
 def read(connection: duckdb.DuckDBPyConnection, path: str = FILE) -> list[Any]:
     return connection.read_csv(path).fetchall()
+
+
+def names(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    return {row[0] for row in connection.execute(SECRETS).fetchall()}
 
 
 def test_a_file_is_read_with_the_keys_that_are_current_then(
@@ -129,13 +140,168 @@ def test_it_is_temporary_and_shows_nothing(
         pickle.dumps(made)
 
 
-def test_equal_requests_have_one_name_and_others_another(
+def test_of_two_secrets_for_one_place_duckdb_takes_the_first_by_name(connection: duckdb.DuckDBPyConnection) -> None:
+    """DuckDB's own way, from which the names and the refusals follow: else the longest scope that the path begins with."""
+
+    def create(name: str, scope: str) -> None:
+        connection.execute(f"CREATE SECRET {name} IN memory (TYPE s3, KEY_ID 'x', SECRET 'x', SCOPE '{scope}')")
+
+    def taken() -> Any:
+        return connection.execute("SELECT name FROM which_secret($1, 's3')", [FILE]).fetchall()
+
+    for name, first in (("m", "m"), ("z", "m"), ("b", "b"), ("b_9", "b"), ("b_10", "b")):
+        create(name, "s3://lake/sales/")
+        assert taken() == [(first,)]
+    connection.execute("CREATE OR REPLACE SECRET b IN memory (TYPE s3, KEY_ID 'y', SECRET 'y', SCOPE 's3://lake/sales/')")
+    assert taken() == [("b",)]
+    connection.execute("DROP SECRET b")
+    assert taken() == [("b_10",)]
+    create("zz", "s3://lake/sales/f")
+    create("a", "s3://lake/")
+    assert taken() == [("zz",)]
+
+
+@pytest.mark.parametrize("first_closed", [0, 1])
+def test_equal_sources_have_a_secret_each_and_one_outlives_the_other(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection, first_closed: int
+) -> None:
+    equal = desk.broker.with_context(run_id="42").storage("lake", "s3://lake/sales")
+    made = [secret(connection, lake), secret(connection, equal)]
+    assert names(connection) == {made[0].name, made[1].name}
+    refresh(desk, lake)
+    read(connection)  # whichever of them is taken
+    assert set(desk.store.key_ids) == {"ASIA2"}
+    made.pop(first_closed).close()
+    assert names(connection) == {made[0].name}
+    refresh(desk, lake)
+    read(connection)
+    assert desk.store.key_ids[-1] == "ASIA3"
+    made.pop().close()
+    assert names(connection) == set()
+
+
+@pytest.mark.parametrize("name", [None, "a"])
+def test_another_actors_secret_for_the_same_place_is_refused(
+    desk: Desk, connection: duckdb.DuckDBPyConnection, name: str | None
+) -> None:
+    ana, ben = (
+        desk.broker.with_context(actor=who).storage("lake", "s3://lake/sales", "s3://pond") for who in ("ana", "ben")
+    )
+    with secret(connection, ana, name) as made:
+        with pytest.raises(
+            ConfigurationError, match=rf"the secret '{made.name}' is for s3://lake/sales/ too.*close it"
+        ) as caught:
+            secret(connection, ben)
+        assert CANARY not in locals_of(caught.value.__traceback__)
+        with pytest.raises(ConfigurationError, match="is for s3://pond/ too"):
+            secret(connection, desk.broker.with_context(actor="ben").storage("lake", "s3://pond"), "b")
+        assert names(connection) == {made.name}
+        read(connection)
+        assert set(desk.store.key_ids) == {"ASIA1"}
+        refresh(desk, ana)
+        assert names(connection) == {made.name}
+    with secret(connection, ben):
+        desk.store.seen.clear()
+        read(connection)
+        assert set(desk.store.key_ids) == {ben.get().access_key_id}
+
+
+def test_two_that_are_made_at_once_see_each_other(desk: Desk, connection: duckdb.DuckDBPyConnection) -> None:
+    sources = [desk.broker.with_context(actor=f"{n}").storage("lake", "s3://lake/sales") for n in range(8)]
+    together = threading.Barrier(len(sources))
+    made: list[Any] = []
+    refused: list[ConfigurationError] = []
+
+    def make(source: CredentialSource[Any]) -> None:
+        cursor = connection.cursor()
+        cursors.append(cursor)
+        together.wait()
+        try:
+            made.append(secret(cursor, source))
+        except ConfigurationError as error:
+            refused.append(error)
+
+    cursors: list[Any] = []
+    threads = [threading.Thread(target=make, args=(source,)) for source in sources]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert len(refused) == len(sources) - 1
+    assert names(connection) == {made[0].name}
+
+
+def test_a_run_is_told_from_another_where_it_is_in_the_credential(desk: Desk, connection: duckdb.DuckDBPyConnection) -> None:
+    one, same, other = (desk.broker.with_context(run_id=run).storage("Runs") for run in ("1", "1", "2"))
+    with secret(connection, one) as made:
+        assert made.name.startswith("credbroker_runs_")  # as DuckDB writes it
+        with secret(connection, same):
+            assert len(names(connection)) == 2
+        with pytest.raises(ConfigurationError, match="not of an equal source"):
+            secret(connection, other)
+
+
+def test_another_brokers_secret_for_the_same_place_is_refused(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    """Equal as the two may be: the other one may have been closed, and its keys replaced no more."""
+    another = Desk(desk.store)
+    with secret(connection, lake), another.broker, pytest.raises(ConfigurationError, match="not of an equal source"):
+        secret(connection, another.broker.storage("lake", "s3://lake/sales"))
+
+
+def test_after_a_reload_equal_sources_are_still_equal(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    with secret(connection, lake):
+        desk.broker.reload({**desk.config, "storage": {"lake": {**desk.config["storage"]["lake"], "max_ttl": "30m"}}})
+        with secret(connection, desk.broker.storage("lake", "s3://lake/sales")):
+            assert len(names(connection)) == 2
+
+
+def test_a_secret_for_a_smaller_place_stands_beside_one_for_a_greater(
+    desk: Desk, connection: duckdb.DuckDBPyConnection
+) -> None:
+    greater = desk.broker.with_context(actor="ana").storage("lake", "s3://lake/sales")
+    smaller = desk.broker.with_context(actor="ben").storage("lake", "s3://lake/sales/2026")
+    with secret(connection, greater), secret(connection, smaller):
+        read(connection)
+        read(connection, "s3://lake/sales/2026/f.csv")
+    assert list(dict.fromkeys(desk.store.key_ids)) == ["ASIA1", "ASIA2"]
+
+
+def test_a_secret_of_somebody_elses_for_the_same_place_is_refused(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    connection.execute("CREATE SECRET mine (TYPE s3, KEY_ID 'mine', SECRET 'mine', SCOPE 's3a://lake/sales/')")
+    with pytest.raises(ConfigurationError, match="the secret 'mine' is for s3a://lake/sales/ too"):
+        secret(connection, lake)
+    connection.execute("DROP SECRET mine")
+    with secret(connection, lake):
+        read(connection)
+
+
+def test_a_name_that_is_taken_is_refused(
     desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
 ) -> None:
     pond = desk.broker.storage("lake", "s3://pond")
-    with secret(connection, lake) as one, secret(connection, pond) as other:
-        assert one.name != other.name
-        assert one.name == secret(connection, desk.broker.storage("lake", "s3://lake/sales")).name
+    with secret(connection, lake, "Mine") as made:
+        for source in (lake, pond):
+            with pytest.raises(ConfigurationError, match="there is a secret 'mine': close it first"):
+                secret(connection, source, "MINE")
+        assert names(connection) == {"mine"} == {made.name}
+    with secret(connection, pond, "mine"):
+        assert names(connection) == {"mine"}
+
+
+def test_secrets_that_cannot_be_listed_are_refused(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.duckdb_secret").write_bytes(b"broken")
+    connection.execute("SET secret_directory = $1", [str(tmp_path)])
+    with pytest.raises(ConfigurationError, match=r"does not list its secrets \(IOException\)"):
+        secret(connection, lake)
 
 
 def test_without_the_extension_it_says_what_to_load_and_no_secret(desk: Desk, lake: CredentialSource[Any]) -> None:
@@ -143,8 +309,7 @@ def test_without_the_extension_it_says_what_to_load_and_no_secret(desk: Desk, la
         secret(bare, lake)
     assert caught.value.__context__ is None
     assert CANARY not in locals_of(caught.value.__traceback__)
-    desk.pass_time(2 * HOUR.total_seconds())
-    assert desk.provider.calls == 1  # nobody has it refreshed
+    assert not is_refreshed(desk, lake)
 
 
 def test_what_the_issue_raises_is_raised_and_nothing_is_left(
@@ -162,8 +327,7 @@ def test_closed_it_is_dropped_and_refreshed_no_more(
     made = secret(connection, lake)
     made.close()
     made.close()
-    desk.pass_time(0.9 * HOUR.total_seconds())
-    assert desk.provider.calls == 1
+    assert not is_refreshed(desk, lake)
     assert connection.execute(SECRETS).fetchall() == []
 
 
@@ -191,10 +355,33 @@ def test_it_holds_no_database_open(desk: Desk, lake: CredentialSource[Any], tmp_
         assert another.execute(SECRETS).fetchall() == []
     for _ in range(3):
         refresh(desk, lake)
-    calls = desk.provider.calls
-    desk.pass_time(0.9 * HOUR.total_seconds())
-    assert desk.provider.calls == calls  # it has ended its refresh by itself
+    assert not is_refreshed(desk, lake)  # it has ended its refresh by itself
     made.close()
+
+
+def test_a_refresh_while_it_is_made_is_kept(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = type(lake).get
+
+    def slow(source: CredentialSource[Any], **how: Any) -> Any:
+        value = get(source, **how)
+        monkeypatch.undo()
+        refresh(desk, source)
+        return value
+
+    monkeypatch.setattr(type(lake), "get", slow)
+    with secret(connection, lake):
+        read(connection)
+    assert set(desk.store.key_ids) == {"ASIA2"}
+
+
+def test_for_a_connection_that_is_closed_nothing_is_refreshed(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    connection.close()
+    secret(connection, lake)
+    assert not is_refreshed(desk, lake)
 
 
 def test_an_older_value_never_takes_the_place_of_a_newer_one(

@@ -8,8 +8,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import SecretStr
 from tests.unit.integrations.conftest import ADLS, CANARY, HOUR, Desk
 
+from credbroker import S3Credentials
 from credbroker.errors import ConfigurationError, IssueDenied
 from credbroker.integrations.polars import credential_provider, storage_options
 from credbroker.source import CredentialSource
@@ -74,6 +76,15 @@ def test_the_end_is_told_a_little_early_and_by_this_machines_clock(desk: Desk, l
     assert HOUR.total_seconds() - 16 <= left <= HOUR.total_seconds() - 15
     desk.clock.jump(-600)
     assert (credential_provider(lake)()[1] or 0) - desk.clock.now().timestamp() == pytest.approx(left, abs=1)
+
+
+def test_the_told_end_is_the_walls_time_plus_what_is_left(desk: Desk, lake: CredentialSource[Any]) -> None:
+    value = lake.get()
+    desk.clock.jump(-600)
+    left = lake.remaining(value)
+    assert left is not None
+    assert lake.told_end(value) == desk.clock.now() + left
+    assert lake.told_end(S3Credentials("AKIA", SecretStr("x"))) is None
 
 
 def test_at_a_value_that_is_due_it_waits_for_the_next(desk: Desk, lake: CredentialSource[Any]) -> None:

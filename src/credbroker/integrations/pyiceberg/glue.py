@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from botocore.config import Config
 from pyiceberg.catalog.glue import GlueCatalog
 
-from credbroker.integrations.botocore import BrokerKeys, client
+from credbroker.integrations.botocore import BrokerKeys, isolated, keep_no_key_log, session_of
 from credbroker.integrations.pyiceberg import properties as allowed
 from credbroker.integrations.pyiceberg.binding import FILE_IOS, Binding
 from credbroker.integrations.pyiceberg.files import PROPERTY
 from credbroker.integrations.pyiceberg.metastore import BrokerMetastore
 from credbroker.integrations.pyiceberg.strings import binding_and_passed
+from credbroker.integrations.reach import check_host, proxy_for
 from credbroker.profile import CatalogProfile
 from credbroker.providers._signed_catalog import GLUE_ID, GLUE_SKIP_ARCHIVE, default_uri, signing_of
 from credbroker.providers.requirements import check_profile, check_url
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
+
+    from credbroker.config.settings import NetworkSettings
+
+_ATTEMPTS = 4
+_CONNECT_TIMEOUT, _READ_TIMEOUT = 10, 60
 
 
 class BrokerGlueCatalog(BrokerMetastore, GlueCatalog):
@@ -47,7 +54,7 @@ class BrokerGlueCatalog(BrokerMetastore, GlueCatalog):
         uri = self._binding.uri(profile) if profile.uri is not None else default_uri(profile) or ""
         check_url(profile, "uri", uri)
         keys = BrokerKeys(self._binding.token_source())
-        made = client("glue", keys, region=signing.region, endpoint=uri, network=self._binding.broker.network)
+        made = client(keys, region=signing.region, endpoint=uri, network=self._binding.broker.network)
         if owner := profile.properties.get(GLUE_ID):
             made.meta.events.register("provide-client-params.glue", _asking(owner))
         return made
@@ -62,6 +69,32 @@ class BrokerGlueCatalog(BrokerMetastore, GlueCatalog):
         self.__dict__.update(state)
         # Glue is where this process's own configuration says, and is asked as its own broker says.
         self.glue = self._connect(self._profile())
+
+
+def client(keys: BrokerKeys, *, region: str, endpoint: str, network: NetworkSettings) -> Any:
+    """A client of Glue at ``endpoint``, which it reaches by ``network`` and not by the environment.
+
+    Raises ``ConfigurationError`` for a host that ``network.allowed_hosts`` lacks.
+    """
+    check_host(network, endpoint)
+    settings: dict[str, Any] = {
+        **isolated(proxy_for(network, endpoint)),
+        "retries": {"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+        "connect_timeout": _CONNECT_TIMEOUT,
+        "read_timeout": _READ_TIMEOUT,
+        "use_fips_endpoint": False,
+        "use_dualstack_endpoint": False,
+    }
+    session: Any = session_of(keys)
+    made = session.create_client(
+        "glue",
+        region_name=region,
+        endpoint_url=endpoint,
+        verify=network.ca_file or True,
+        config=Config(**settings),
+    )
+    keep_no_key_log(made)
+    return made
 
 
 def _asking(owner: str) -> Any:

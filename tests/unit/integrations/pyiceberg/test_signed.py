@@ -23,8 +23,9 @@ from credbroker import AccessToken, Broker, S3Credentials
 from credbroker.context import Context
 from credbroker.credentials import Credential
 from credbroker.errors import AccessDenied, ConfigurationError
-from credbroker.integrations.botocore import BrokerKeys, client
+from credbroker.integrations.botocore import BrokerKeys
 from credbroker.integrations.pyiceberg import BrokerGlueCatalog, BrokerRestCatalog, load_catalog
+from credbroker.integrations.pyiceberg.glue import client
 from credbroker.integrations.pyiceberg.transport import session
 from credbroker.providers._signed_catalog import Signing
 from credbroker.request import CredentialRequest
@@ -275,7 +276,6 @@ def test_a_host_that_is_not_allowed_is_not_asked(desk: Desk) -> None:
     network = NetworkSettings(allowed_hosts=("*.amazonaws.com",))
     with pytest.raises(ConfigurationError, match=r"'glue\.example' is not in network\.allowed_hosts"):
         client(
-            "glue",
             BrokerKeys(desk.broker.catalog("glue")),
             region="eu-west-1",
             endpoint="https://glue.example/",
@@ -292,7 +292,6 @@ def test_the_keys_of_a_session_are_in_no_key_log(desk: Desk, tmp_path: Path, mon
     with HostileServer(saying(answer(b'{"DatabaseList": []}')), tls=server_context(tmp_path)) as server:
         made = {
             trusted: client(
-                "glue",
                 BrokerKeys(desk.broker.catalog("glue")),
                 region="eu-west-1",
                 endpoint=server.url,

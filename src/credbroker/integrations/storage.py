@@ -1,8 +1,7 @@
-"""What a source holds for a client that takes one set of credentials, and looks for none by location."""
+"""One source's storage credentials, for clients that take one set and look for none by location."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from credbroker.credentials import ADLSCredentials, GCSCredentials, S3Credentials, StorageCredentials, TableCredentials
@@ -34,14 +33,6 @@ def credentials_of(source: CredentialSource[Any], value: object) -> StorageCrede
     return value
 
 
-def keys_of(source: CredentialSource[Any], value: object) -> S3Credentials:
-    """As ``credentials_of``, for a client that signs. Raises ``ConfigurationError`` for what is no key pair."""
-    held = credentials_of(source, value)
-    if not isinstance(held, S3Credentials):
-        raise ConfigurationError(f"its credentials are {type(held).__name__}, not keys", profile=source.request.profile)
-    return held
-
-
 def locations_of(source: CredentialSource[Any], value: object) -> tuple[Location, ...]:
     """Where a value is to be used: the table's prefixes, else what was asked for. Raises ``ConfigurationError`` for none."""
     request = source.request
@@ -51,12 +42,6 @@ def locations_of(source: CredentialSource[Any], value: object) -> tuple[Location
     if not found:
         raise ConfigurationError("it is for no location: use a storage profile or a table", profile=request.profile)
     return found
-
-
-def told_end(source: CredentialSource[Any], value: object) -> datetime | None:
-    """The end that a client is told: by this machine's clock, a little before the real one. None: it has none."""
-    left = source.remaining(value)
-    return None if left is None else source._broker._brokerage.context.clock.now() + left  # noqa: SLF001
 
 
 def blob_host(locations: tuple[Location, ...]) -> str:
