@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.remote_representation.external_data import RepositorySnap
 from examples.dagster_lakehouse import shop
 from examples.dagster_lakehouse.__main__ import SESSION, dagster_dev
@@ -31,6 +32,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.servers import browser
 from tests.servers.counted import Counted
 
+from credbroker import Broker
 from credbroker.cli.demo.seaweed import SeaweedFS
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 MODULE = "examples.dagster_lakehouse.definitions"
+QUICK = "shop_days"
 ASSETS = ["raw_orders", "staged_orders", "revenue", "report"]
 _MOVING = (
     ElementClickInterceptedException,
@@ -146,7 +149,7 @@ def _chromium() -> None:
 def materialize_all(page: Page) -> str:
     """As somebody would, who then looks at everything there is about it. The run's id."""
     page.open(f"/locations/{MODULE}/asset-groups/lakehouse")
-    for asset in ASSETS:
+    for asset in (QUICK, *ASSETS):
         page.wait_for(asset)
     page.look("group")
     page.click("Materialize all")
@@ -161,6 +164,9 @@ def materialize_all(page: Page) -> str:
         page.open(f"/assets/{asset}?view=events")
         page.wait_for("credbroker/issues")
         page.look(asset)
+    page.open(f"/assets/{QUICK}?view=checks")
+    page.wait_for("can_issue")
+    page.look("check")
     page.open(f"/locations/{MODULE}/resources/broker")
     page.wait_for("CREDBROKER_CONFIG")
     page.look("resource")
@@ -201,7 +207,7 @@ def test_assets_materialized_from_the_page_outlive_their_credentials_and_show_no
         for entry in entries
         if entry.asset_materialization is not None
     }
-    assert list(made) == ASSETS
+    assert list(made) == [QUICK, *ASSETS]
     assert made["raw_orders"]["rows"].value > made["staged_orders"]["rows"].value == shop.GOOD_ORDERS
     assert made["revenue"]["rows"] == made["report"]["rows"]
 
@@ -223,6 +229,34 @@ def test_assets_materialized_from_the_page_outlive_their_credentials_and_show_no
     assert [name for name, text in {**told, **kept}.items() if any(secret in text for secret in secrets)] == []
 
 
+def test_where_the_report_could_not_be_written_the_long_work_does_not_start(
+    store: Overheard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = {
+        "endpoint": store.s3_endpoint,
+        "credentials": {"sts_endpoint": store.sts_endpoint, "role_arn": "arn:aws:iam::123456789012:role/Nobody"},
+    }
+    addresses = {"catalogs": {"lakehouse": {"uri": store.catalog_uri}}, "storage": {"reports": reports}}
+    (tmp_path / "addresses.yaml").write_text(yaml.safe_dump(addresses))
+    platform = ROOT / "examples" / "dagster_lakehouse" / "platform.yaml"
+    monkeypatch.setenv("CREDBROKER_CONFIG", os.pathsep.join([str(platform), str(tmp_path / "addresses.yaml")]))
+    for name in ("LAKEHOUSE_CLIENT_ID", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.setenv(name, store.access_key)
+    for name in ("LAKEHOUSE_CLIENT_SECRET", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, store.secret_key)
+    from examples.dagster_lakehouse.definitions import defs
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = defs.resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+    Broker.shared().close()
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.asset_key.to_user_string(), check.passed) == (QUICK, False)
+    assert check.metadata["credbroker/error"].value == "IssueDenied"
+    started = [event.step_key for event in result.all_events if event.is_step_start]
+    assert started == [QUICK, f"{QUICK}_can_issue"]
+
+
 @pytest.mark.timeout(300)
 def test_one_command_starts_all_and_takes_all_away(tmp_path: Path) -> None:
     # Somebody's own keys and proxy stand in the environment: none of them is used.
@@ -237,10 +271,11 @@ def test_one_command_starts_all_and_takes_all_away(tmp_path: Path) -> None:
     ) as example:
         assert example.stdout is not None
         first = example.stdout.readline()
-        assert re.match(r"in half a minute: http://127\.0\.0\.1:\d+ ", first)
-        assert any("Serving dagster-webserver" in line for line in example.stdout)
+        served = any("Serving dagster-webserver" in line for line in example.stdout)
         example.send_signal(signal.SIGINT)
         rest = example.communicate(timeout=60)[0]
+    assert re.match(r"in half a minute: http://127\.0\.0\.1:\d+/\S* ", first)
+    assert served
     assert example.returncode == 130
     assert "Dagster services shut down" in rest
     assert "Traceback" not in rest

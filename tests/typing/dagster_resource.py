@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def resources() -> None:
     CredentialBrokerResource()
     CredentialBrokerResource(config=dg.EnvVar("CREDBROKER_CONFIG"), profiles=["storage/lake"], actor_tag="owner")
+    CredentialBrokerResource(profiles=None)
+    CredentialBrokerResource(profiles=[])
     CredentialBrokerResource.configure_at_launch()
+    LakeFiles(broker=CredentialBrokerResource())
 
 
 def words(broker: CredentialBrokerResource, context: dg.AssetExecutionContext, output: dg.OutputContext) -> None:

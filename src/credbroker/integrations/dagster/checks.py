@@ -7,21 +7,26 @@ from typing import Any
 
 import dagster as dg
 
-from credbroker.errors import CredbrokerError
+from credbroker.errors import ConfigurationError, CredbrokerError
+from credbroker.integrations.dagster.metadata import metadata_of
+from credbroker.integrations.dagster.preflight import check_names, try_profiles
 from credbroker.integrations.dagster.resource import CredentialBrokerResource
-from credbroker.integrations.dagster.told import told
-from credbroker.integrations.dagster.trying import try_profiles
 
 
 def can_issue(
     asset: Any, *profiles: str, name: str = "can_issue", resource_key: str = "broker", blocking: bool = True
 ) -> dg.AssetChecksDefinition:
-    """A check on ``asset`` that each of ``profiles`` (``"storage/lake"``) can be issued for: one real issue each.
+    """A check on ``asset`` that there are credentials for each of ``profiles`` (``"storage/lake"``).
 
-    ``asset`` is what ``dagster.asset_check`` takes. The check runs once the asset is there: put it on what the long job
-    reads, and with ``blocking`` the job does not start where it fails. ``resource_key`` is that of the
-    ``CredentialBrokerResource``.
+    A value that this process holds counts; for what it does not hold, one is issued. ``asset`` is what
+    ``dagster.asset_check`` takes. The check runs once the asset is there: put it on what the long job reads, and with
+    ``blocking`` the job does not start where it fails. ``resource_key`` is that of the ``CredentialBrokerResource``.
+
+    Raises ``ConfigurationError`` where there are no profiles, or one is not written as a section and a name.
     """
+    if not profiles:
+        raise ConfigurationError("can_issue(asset, 'storage/lake') checks nothing without a profile: name those it is about")
+    check_names(profiles)
 
     @dg.asset_check(
         asset=asset,
@@ -39,6 +44,6 @@ def can_issue(
             return dg.AssetCheckResult(
                 passed=False, description=str(error), metadata={"credbroker/error": type(error).__name__}
             )
-        return dg.AssetCheckResult(passed=True, metadata=told(view))
+        return dg.AssetCheckResult(passed=True, metadata=metadata_of(view))
 
     return check

@@ -1,13 +1,18 @@
-"""WithBroker: an IO manager that was written for strings asks for the step that it reads or writes for."""
+"""WithBroker: an IO manager that was written for strings asks for the step that it reads or writes for.
 
-from __future__ import annotations
+No ``from __future__ import annotations`` here: Dagster's metaclass looks at the type of ``broker`` itself. A text is none to
+it, and it would then refuse a resource that is configured at launch.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
+from credbroker.integrations.dagster.metadata import metadata_of
 from credbroker.integrations.dagster.resource import CredentialBrokerResource
+
+_END = object()
 
 
 class WithBroker(dg.ConfigurableIOManagerFactory):  # type: ignore[type-arg]  # whatever its neighbour makes
@@ -26,7 +31,8 @@ class WithBroker(dg.ConfigurableIOManagerFactory):  # type: ignore[type-arg]  # 
     broker: CredentialBrokerResource
 
     def create_io_manager(self, context: dg.InitResourceContext) -> dg.IOManager:
-        made: dg.IOManager = super().create_io_manager(context)  # type: ignore[safe-super]  # its neighbour's
+        with self.broker.broker.as_shared():
+            made: dg.IOManager = super().create_io_manager(context)  # type: ignore[safe-super]  # its neighbour's
         return _ForStep(made, self.broker)
 
 
@@ -36,13 +42,24 @@ class _ForStep(dg.IOManager):
         self._broker = broker
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> Iterator[Any]:  # type: ignore[override]  # it may yield
-        handled: Any
-        with self._broker.view(context).as_shared():
-            handled = self._inner.handle_output(context, obj)
-            told = list(handled) if isinstance(handled, Iterator) else [] if handled is None else [handled]
-        if not told:  # an IO manager tells of what it wrote in one way
-            context.add_output_metadata(self._broker.metadata(context))
-        yield from told
+        view = self._broker.view(context)
+        with view.as_shared():
+            handled: Any = self._inner.handle_output(context, obj)
+        events = handled if isinstance(handled, Iterator) else iter([handled] if handled else [])
+        told = False
+        while True:
+            # Only the inner manager's own work is done for the step: what Dagster does between two events is not.
+            with view.as_shared():
+                event = next(events, _END)
+            if event is _END:
+                break
+            told = told or (isinstance(event, dg.AssetMaterialization) and bool(event.metadata))
+            yield event
+        if told:  # Dagster refuses a materialization with metadata beside metadata of the output
+            return
+        earlier = {**context.output_metadata, **context.get_logged_metadata()}
+        metadata = metadata_of(view, earlier)
+        context.add_output_metadata({key: metadata[key] for key in metadata.keys() - context.get_logged_metadata().keys()})
 
     def load_input(self, context: dg.InputContext) -> Any:
         with self._broker.view(context).as_shared():

@@ -11,9 +11,9 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from credbroker.broker import Broker
 from credbroker.credentials import AccessToken, DatabaseCredentials, StorageCredentials, TableCredentials
 from credbroker.errors import ConfigurationError
-from credbroker.integrations.dagster.running import Work, of_context, of_run
-from credbroker.integrations.dagster.told import told
-from credbroker.integrations.dagster.trying import try_profiles
+from credbroker.integrations.dagster.lineage import Work, of_context, of_run
+from credbroker.integrations.dagster.metadata import metadata_of
+from credbroker.integrations.dagster.preflight import try_at_start
 from credbroker.location import Location
 from credbroker.request import Access
 from credbroker.source import CredentialSource
@@ -30,7 +30,7 @@ class CredentialBrokerResource(dg.ConfigurableResource):  # type: ignore[type-ar
 
     ``config`` is the platform file, several separated as in a PATH; absent, ``$CREDBROKER_CONFIG`` names them. Each of
     ``profiles`` (``"storage/lake"``, ``"catalogs/production"``, ``"compute/reporting"``) is issued for once, before the run
-    goes on.
+    goes on; absent, every secret that a profile names is looked for, if that asks no server.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -39,9 +39,10 @@ class CredentialBrokerResource(dg.ConfigurableResource):  # type: ignore[type-ar
         default="",
         description="The platform file, or several, separated as in a PATH. Empty: what $CREDBROKER_CONFIG names.",
     )
-    profiles: list[str] = Field(
-        default=[],
-        description="Profiles to issue for when a run starts, such as storage/lake: what cannot be issued fails it there.",
+    profiles: list[str] | None = Field(
+        default=None,
+        description="Profiles to issue for when a run starts, such as storage/lake: what cannot be issued fails it there. "
+        "Absent: secrets in the environment and in files are looked for. An empty list: nothing.",
     )
     actor_tag: str = Field(
         default="user",
@@ -53,12 +54,15 @@ class CredentialBrokerResource(dg.ConfigurableResource):  # type: ignore[type-ar
     _views: dict[Work, Broker] = PrivateAttr(default_factory=dict)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Load the platform file and issue once for each of ``profiles``.
+        """Load the platform file; for a run, issue once for each of ``profiles``, or look for the secrets.
 
-        Raises the broker's own error, which names the remedy: nothing that can be known here fails in an asset.
+        Raises the broker's own error, which names the remedy: nothing that can be known here fails in an asset. An issuer
+        that may answer later is a warning in the run's log, so that an asset's own retries are what decides.
         """
         self._work = of_run(context.run, self.actor_tag, self.namespace)
-        try_profiles(self._view(self._work), self.profiles)
+        view = self._view(self._work)
+        if context.run is not None:  # a sensor's or a schedule's tick must not fail by what it does not ask for
+            try_at_start(view, self.profiles, context.log)
 
     # -- the broker's words --------------------------------------------------------------------------------------------
 
@@ -116,7 +120,7 @@ class CredentialBrokerResource(dg.ConfigurableResource):  # type: ignore[type-ar
         Nothing is issued, and nothing secret is told. ``context`` is as for ``view``. Issues are counted in this process: in
         all of the run, where one process runs all of its steps.
         """
-        return told(self.view(context))
+        return metadata_of(self.view(context))
 
     def _view(self, work: Work) -> Broker:
         view = self._views.get(work)

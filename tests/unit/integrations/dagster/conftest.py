@@ -55,8 +55,9 @@ def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Broker.shared(path).close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def instance() -> Iterator[dg.DagsterInstance]:
+    """One a module: it takes long to make. No test looks at the runs of another."""
     with dg.DagsterInstance.ephemeral() as running:
         yield running
 

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
 from tests.security.canary import assert_clean
 
+from credbroker import Broker
+from credbroker.errors import ConfigurationError
 from credbroker.integrations.dagster import CredentialBrokerResource, can_issue
+
+if TYPE_CHECKING:
+    from tests.unit.integrations.dagster.conftest import Records
 
 made: list[str] = []
 
@@ -30,7 +35,7 @@ def mart() -> None:
 def evaluated(platform: Path, instance: dg.DagsterInstance, *checks: Any) -> list[dg.AssetCheckEvaluation]:
     result = dg.materialize(
         [staged, mart, *checks],
-        resources={"broker": CredentialBrokerResource(config=str(platform))},
+        resources={"broker": CredentialBrokerResource(config=str(platform), profiles=[])},
         instance=instance,
         raise_on_error=False,
     )
@@ -60,6 +65,27 @@ def test_what_cannot_be_had_stops_the_long_job_and_says_why(
     assert made == ["staged"]
 
 
+def test_a_value_that_is_held_counts(
+    platform: Path, instance: dg.DagsterInstance, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Broker.shared(platform).storage("lake").get()
+    monkeypatch.delenv("LAKE_KEYS")
+    (found,) = evaluated(platform, instance, can_issue(staged, "storage/lake"))
+    assert found.passed
+    assert len(records("requested")) == 1
+
+
+def test_one_without_profiles_is_refused_where_it_is_written() -> None:
+    with pytest.raises(ConfigurationError, match="checks nothing without a profile"):
+        can_issue(staged)
+
+
+@pytest.mark.parametrize("name", ["lake", "catalog/production", "storage/"])
+def test_so_is_a_name_without_a_section(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="storage/lake, catalogs/production, compute/reporting"):
+        can_issue(staged, "storage/lake", name)
+
+
 def test_one_that_does_not_block(platform: Path, instance: dg.DagsterInstance) -> None:
     (found,) = evaluated(platform, instance, can_issue(staged, "storage/absent", name="keys", blocking=False))
     assert (found.check_name, found.passed) == ("keys", False)
@@ -85,3 +111,25 @@ def test_it_runs_alone_before_anything_is_made(platform: Path, instance: dg.Dags
     result = definitions.resolve_job_def("before").execute_in_process(instance=instance)
     assert [found.passed for found in result.get_asset_check_evaluations()] == [True]
     assert made == []
+
+
+@pytest.mark.parametrize("selected", [True, False])
+def test_on_an_external_asset_it_blocks_where_it_is_selected(
+    selected: bool, platform: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAKE_KEYS")
+
+    @dg.asset(deps=["shop"])
+    def orders() -> None:
+        made.append("orders")
+
+    check = can_issue("shop", "storage/lake")
+    assets = dg.AssetSelection.assets(orders)
+    definitions = dg.Definitions(
+        assets=[dg.AssetSpec("shop"), orders],
+        asset_checks=[check],
+        jobs=[dg.define_asset_job("guarded", assets | dg.AssetSelection.checks(check) if selected else assets)],
+        resources={"broker": CredentialBrokerResource(config=str(platform), profiles=[])},
+    )
+    definitions.resolve_job_def("guarded").execute_in_process(instance=instance, raise_on_error=False)
+    assert made == ([] if selected else ["orders"])

@@ -1,15 +1,18 @@
 """The resource in runs of Dagster's. (Dagster takes a context's type from the annotation itself: no future import here.)"""
 
+import logging
 import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from tests.servers.hostile import HostileServer, answer
 from tests.unit.integrations.dagster.conftest import PLATFORM, Records
 
-from credbroker import AccessToken, DatabaseCredentials, S3Credentials
+from credbroker import AccessToken, Broker, DatabaseCredentials, S3Credentials
 from credbroker.errors import AccessDenied, BrokerClosed, ConfigurationError
 from credbroker.integrations.dagster import CredentialBrokerResource
 
@@ -146,8 +149,49 @@ def test_a_missing_secret_of_a_profile_that_is_tried(
     monkeypatch.delenv("LAKE_KEYS")
     error = refused(platform, instance, profiles=["catalogs/production", "storage/lake"])
     assert type(error).__name__ == "SecretNotFound"
-    assert "$LAKE_KEYS" in str(error) or "LAKE_KEYS" in str(error)
+    assert "environment variable 'LAKE_KEYS'" in str(error)
     assert "/var/run/secrets/lake-keys" in str(error)
+    assert "does not need that profile" not in str(error)  # it was listed
+
+
+def test_a_missing_secret_of_any_profile_where_none_are_listed(
+    platform: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAKE_KEYS")
+    error = refused(platform, instance)
+    assert type(error).__name__ == "SecretNotFound"
+    assert "platform.yaml" in str(error)
+    assert "storage.lake.credentials.secret_ref" in str(error)
+    assert "environment variable 'LAKE_KEYS'" in str(error)
+    assert "list those that it does in the resource's 'profiles'" in str(error)
+
+
+@pytest.mark.parametrize("profiles", [["catalogs/production"], []])
+def test_those_that_are_listed_are_the_ones_that_are_tried(
+    profiles: list[str], platform: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, records: Records
+) -> None:
+    monkeypatch.delenv("LAKE_KEYS")
+    assert run(platform, instance, profiles=profiles).success
+    assert [f"{one['kind']}s/{one['profile']}" for one in records("issued")] == profiles
+
+
+def test_what_is_not_listed_is_not_issued_for(platform: Path, instance: dg.DagsterInstance, records: Records) -> None:
+    assert run(platform, instance).success
+    assert records() == []
+
+
+@pytest.mark.parametrize("profiles", [None, [], ["storage/lake"]])
+def test_profiles_may_be_said_at_launch(
+    profiles: list[str] | None, platform: Path, instance: dg.DagsterInstance, records: Records
+) -> None:
+    dg.materialize(
+        [orders],
+        resources={"broker": CredentialBrokerResource.configure_at_launch()},
+        run_config={"resources": {"broker": {"config": {"config": str(platform), "profiles": profiles}}}},
+        instance=instance,
+    )
+    assert seen[0].profiles == profiles
+    assert len(records("issued")) == len(profiles or [])
 
 
 def test_an_unknown_profile_says_where_the_name_exists(platform: Path, instance: dg.DagsterInstance) -> None:
@@ -172,6 +216,42 @@ def test_what_is_tried_is_held_for_the_assets(platform: Path, instance: dg.Dagst
 
     run(platform, instance, reading, profiles=["storage/lake"])
     assert len(records("issued")) == 1
+
+
+def test_an_issuer_that_may_answer_later_leaves_it_to_the_assets_own_retries(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "canary-of-the-client"
+    monkeypatch.setenv("CLIENT_SECRET", secret)
+    answers = [answer(b"{}", status="503 Service Unavailable"), answer(b'{"access_token":"t","expires_in":3600}')]
+
+    def script(server: HostileServer) -> Iterator[bytes]:
+        yield answers.pop(0)
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def reading(context: dg.AssetExecutionContext, broker: CredentialBrokerResource) -> None:
+        if context.retry_number:
+            broker.broker.purge("rest")  # so that the broker asks at once, and not at its own pace
+        seen.append(broker.catalog("rest").get())
+
+    with HostileServer(script) as issuer:
+        (tmp_path / "platform.yaml").write_text(f"""
+            environment: local
+            catalogs:
+              rest:
+                uri: {issuer.url}
+                credentials:
+                  {{mode: oauth2, token_url: "{issuer.url}", client_id: me, client_secret: {{secret_ref: client-secret}}}}
+        """)
+        result = run(tmp_path / "platform.yaml", instance, reading, profiles=["catalogs/rest"])
+    Broker.shared(tmp_path / "platform.yaml").close()
+    assert result.success
+    assert [event.step_key for event in result.all_events if event.is_step_up_for_retry] == ["reading"]
+    assert len(issuer.requests) == 2
+    log = [entry for entry in instance.all_logs(result.run_id) if entry.level == logging.WARNING]
+    assert ["catalogs/rest could not be issued for at the start" in entry.user_message for entry in log] == [True]
+    assert "503" in log[0].user_message
+    assert secret not in log[0].user_message
 
 
 # -- one broker a process ----------------------------------------------------------------------------------------------
@@ -299,6 +379,23 @@ def test_a_sensor_and_a_schedule_ask_without_a_run(platform: Path, instance: dg.
     assert all(record.keys().isdisjoint({"run_id", "job", "parent", "actor"}) for record in records())
 
 
+@pytest.mark.parametrize("profiles", [None, ["storage/lake"]])
+def test_a_tick_does_not_fail_by_what_it_does_not_ask_for(
+    profiles: list[str] | None, platform: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAKE_KEYS")
+
+    @dg.sensor(job=dg.define_asset_job("refreshing", [orders]))
+    def arrivals(broker: CredentialBrokerResource) -> dg.SkipReason:
+        seen.append(broker.catalog("production").get())
+        return dg.SkipReason("nothing new")
+
+    resources = {"broker": CredentialBrokerResource(config=str(platform), profiles=profiles)}
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        arrivals.evaluate_tick(context)
+    assert isinstance(seen[0], AccessToken)
+
+
 def test_an_asset_that_is_called_as_a_function(platform: Path) -> None:
     orders(broker=CredentialBrokerResource(config=str(platform)))
     assert isinstance(seen[0].storage("lake").get(), S3Credentials)
@@ -343,12 +440,13 @@ def test_an_asset_whose_secret_came_late_is_saved_by_its_retry(
     secret = os.environ["LAKE_KEYS"]
     monkeypatch.delenv("LAKE_KEYS")
 
-    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1, delay=1.2))
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
     def late(context: dg.AssetExecutionContext, broker: CredentialBrokerResource) -> None:
         if context.retry_number:
             monkeypatch.setenv("LAKE_KEYS", secret)
+            broker.broker.purge("lake")  # so that the broker looks at once, and not at its own pace
         broker.storage("lake").get()
         seen.append(context.retry_number)
 
-    assert run(platform, instance, late).success
+    assert run(platform, instance, late, profiles=[]).success
     assert seen == [1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +15,18 @@ ISSUES = "credbroker/issues"
 _COLUMNS = ("profile", "access", "scope", "expires_at", "fingerprint")
 
 
-def told(view: Broker) -> dict[str, dg.MetadataValue]:
-    """A row for each value that is held of what was asked of this view, and how many were issued for its run."""
-    records = [dg.TableRecord(_row(entry)) for entry in view.status(own=True) if entry["fingerprint"] is not None]
+def metadata_of(view: Broker, told: Mapping[str, Any] | None = None) -> dict[str, dg.MetadataValue]:
+    """A row for each value that is held of what was asked of this view, and how many were issued for its run.
+
+    The rows of ``told``, which is such metadata already, stand among them; a row of both is told once.
+    """
+    earlier = (told or {}).get(CREDENTIALS)
+    records = list(earlier.records) if isinstance(earlier, dg.TableMetadataValue) else []
+    for entry in view.status(own=True):
+        record = dg.TableRecord(_row(entry))
+        if entry["fingerprint"] is not None and record not in records:
+            records.append(record)
+    records.sort(key=lambda record: [str(record.data[name] or "") for name in _COLUMNS])
     schema = dg.TableSchema(columns=[dg.TableColumn(name) for name in _COLUMNS])
     return {CREDENTIALS: dg.MetadataValue.table(records, schema=schema), ISSUES: dg.MetadataValue.int(view.issues)}
 

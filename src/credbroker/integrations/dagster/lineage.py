@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
 
 from credbroker.request import Lineage
+
+_MOST_PARTITIONS = 10
+"""A record names that many, and says how many more there were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +57,51 @@ def _current() -> Any:
 def _of_step(context: Any) -> tuple[tuple[str, ...], str | None]:
     if not isinstance(context, dg.OpExecutionContext):
         return (), None
-    partition = None
-    if context.has_partition_key:
-        partition = context.partition_key
-    elif context.has_partition_key_range:
-        partition = _range(context.partition_key_range.start, context.partition_key_range.end)
     if not context.has_assets_def:
-        return (), partition
+        return (), _partition_of_run(context, None)
     checked = {check.asset_key for check in context.selected_asset_check_keys}
-    return _names({*context.selected_asset_keys, *checked}), partition
+    assets = _names({*context.selected_asset_keys, *checked})
+    # A run has a partition for all of its steps, those of assets without partitions among them.
+    partitions = context.assets_def.partitions_def
+    return assets, _partition_of_run(context, partitions) if partitions is not None else None
+
+
+def _partition_of_run(context: dg.OpExecutionContext, partitions: dg.PartitionsDefinition[Any] | None) -> str | None:
+    if context.has_partition_key:
+        return str(context.partition_key)  # one of several dimensions is a class of Dagster's own
+    if context.has_partition_key_range:
+        return _partition(context.partition_keys, partitions)
+    return None
 
 
 def _of_io(context: dg.InputContext | dg.OutputContext) -> tuple[tuple[str, ...], str | None]:
-    assets = {context.asset_key} if context.has_asset_key else set()
-    partitions = context.asset_partition_keys if context.has_asset_partitions else ()
-    return _names(assets), _range(partitions[0], partitions[-1]) if partitions else None
+    if not context.has_asset_key:  # what goes from op to op
+        return _of_step_around(context)
+    partition = None
+    if context.has_asset_partitions:
+        partition = _partition(context.asset_partition_keys, context.asset_partitions_def)
+    return _names({context.asset_key}), partition
+
+
+def _of_step_around(context: dg.InputContext | dg.OutputContext) -> tuple[tuple[str, ...], str | None]:
+    try:
+        return _of_step(dg.OpExecutionContext(context.step_context))
+    except dg.DagsterInvariantViolationError:  # it was built for a test, around nothing
+        return (), None
 
 
 def _names(keys: set[dg.AssetKey]) -> tuple[str, ...]:
     return tuple(sorted(key.to_user_string() for key in keys))
 
 
-def _range(start: str, end: str) -> str:
-    return start if start == end else f"{start}...{end}"
+def _partition(keys: Sequence[str], partitions: dg.PartitionsDefinition[Any] | None) -> str | None:
+    """Windows of time that follow each other are told by the first and the last; of others no order can be relied on."""
+    if not keys:
+        return None
+    if isinstance(partitions, dg.TimeWindowPartitionsDefinition) and len(keys) > 1:
+        ends = dg.PartitionKeyRange(keys[0], keys[-1])
+        if len(partitions.get_partition_keys_in_range(ends)) == len(keys):
+            return f"{ends.start}...{ends.end}"
+    named = sorted(map(str, keys))
+    more = len(named) - _MOST_PARTITIONS
+    return ", ".join(named[:_MOST_PARTITIONS]) + (f" and {more} more" if more > 0 else "")

@@ -94,17 +94,70 @@ def test_the_tag_and_the_namespace_are_the_deployments_to_name(
     assert record["parent"]["job"]["namespace"] == "lakehouse"
 
 
+MULTI = dg.MultiPartitionsDefinition({"day": DAYS, "shop": dg.StaticPartitionsDefinition(["1", "2"])})
+DAILY = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-20")
+
+
 @pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")  # Dagster calls it a beta
-def test_a_range_of_partitions_in_one_run(
-    resource: CredentialBrokerResource, instance: dg.DagsterInstance, asked: Any
+@pytest.mark.parametrize(
+    ("partitions", "start", "end", "told"),
+    [
+        (DAYS, "mon", "wed", "mon, tue, wed"),
+        (DAYS, "tue", "tue", "tue"),
+        (DAILY, "2026-01-02", "2026-01-04", "2026-01-02...2026-01-04"),
+        (DAILY, "2026-01-02", "2026-01-02", "2026-01-02"),
+        (MULTI, "mon|1", "tue|2", "mon|1, mon|2, tue|1, tue|2"),
+        (
+            dg.StaticPartitionsDefinition([f"{number:02}" for number in range(12)]),
+            "00",
+            "11",
+            "00, 01, 02, 03, 04, 05, 06, 07, 08, 09 and 2 more",
+        ),
+    ],
+)
+def test_several_partitions_in_one_run(
+    partitions: Any, start: str, end: str, told: str, *, resource: CredentialBrokerResource, instance: Any, asked: Any
 ) -> None:
-    @dg.asset(partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run())
+    @dg.asset(partitions_def=partitions, backfill_policy=dg.BackfillPolicy.single_run())
     def orders(broker: CredentialBrokerResource) -> None:
         broker.storage("lake").get()
 
-    tags = {"dagster/asset_partition_range_start": "mon", "dagster/asset_partition_range_end": "wed"}
+    tags = {"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end}
     dg.materialize([orders], resources={"broker": resource}, instance=instance, tags=tags)
-    assert asked() == [(["orders"], "mon...wed")]
+    assert asked() == [(["orders"], told)]
+
+
+def test_a_partition_of_two_dimensions_is_a_plain_text(
+    resource: CredentialBrokerResource, instance: dg.DagsterInstance, asked: Any
+) -> None:
+    kinds = []
+
+    @dg.asset(partitions_def=MULTI)
+    def orders(broker: CredentialBrokerResource) -> None:
+        broker.storage("lake").get()
+        lineage = broker.broker._lineage
+        assert lineage is not None
+        kinds.append(type(lineage.partition))
+
+    key = dg.MultiPartitionKey({"day": "mon", "shop": "2"})
+    dg.materialize([orders], resources={"broker": resource}, instance=instance, partition_key=key)
+    assert asked() == [(["orders"], "mon|2")]
+    assert kinds == [str]
+
+
+def test_an_asset_without_partitions_in_a_run_with_one(
+    resource: CredentialBrokerResource, instance: dg.DagsterInstance, asked: Any
+) -> None:
+    @dg.asset(partitions_def=DAYS)
+    def orders(broker: CredentialBrokerResource) -> None:
+        broker.storage("lake").get()
+
+    @dg.asset(deps=[orders])
+    def total(broker: CredentialBrokerResource) -> None:
+        broker.catalog("production").get()
+
+    dg.materialize([orders, total], resources={"broker": resource}, instance=instance, partition_key="mon")
+    assert asked() == [(["orders"], "mon"), (["total"], None)]
 
 
 def test_of_an_asset_with_several_keys_those_that_are_made(
@@ -182,6 +235,21 @@ class LakeIOManager(dg.ConfigurableIOManager):
         return self.broker.view(context).storage("lake", folder).get() and 1
 
 
+class InnerIOManager(dg.ConfigurableIOManager):
+    """Asks afresh for each output and input of an op."""
+
+    broker: CredentialBrokerResource
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        self.broker.view(context).storage("lake", access="write").get()
+        self.broker.broker.purge("lake")
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        self.broker.view(context).storage("lake").get()
+        self.broker.broker.purge("lake")
+        return 1
+
+
 @pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning")  # Dagster's own call
 def test_an_io_manager_asks_for_what_it_reads_and_writes(
     resource: CredentialBrokerResource, instance: dg.DagsterInstance, records: Records
@@ -208,26 +276,59 @@ def test_an_io_manager_asks_for_what_it_reads_and_writes(
 
 
 @pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning")  # Dagster's own call
-def test_all_partitions_of_what_is_read(
-    resource: CredentialBrokerResource, instance: dg.DagsterInstance, asked: Any
+@pytest.mark.parametrize(
+    ("partitions", "mapping", "told"),
+    [
+        (DAILY, dg.AllPartitionMapping(), "2026-01-01...2026-01-19"),
+        (DAILY, dg.SpecificPartitionsPartitionMapping(["2026-01-03", "2026-01-01"]), "2026-01-01, 2026-01-03"),
+        (DAYS, dg.AllPartitionMapping(), "mon, tue, wed"),
+        (DAYS, dg.SpecificPartitionsPartitionMapping(["wed", "mon"]), "mon, wed"),
+        (MULTI, dg.AllPartitionMapping(), "mon|1, mon|2, tue|1, tue|2, wed|1, wed|2"),
+        (dg.DynamicPartitionsDefinition(name="none_yet"), dg.AllPartitionMapping(), None),
+    ],
+)
+def test_the_partitions_of_what_is_read(
+    partitions: Any, mapping: Any, told: str | None, *, resource: CredentialBrokerResource, instance: Any, asked: Any
 ) -> None:
-    days = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-04")
-
-    @dg.asset(partitions_def=days)
+    @dg.asset(partitions_def=partitions)
     def raw() -> int:
         return 1
 
-    @dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name="none_yet"))
-    def absent() -> int:
-        return 1
-
-    @dg.asset(ins={"raw": dg.AssetIn(partition_mapping=dg.AllPartitionMapping())})
-    def total(raw: int, absent: int) -> None:
-        """Reads all of them, and of the other one none."""
+    @dg.asset(ins={"raw": dg.AssetIn(partition_mapping=mapping)})
+    def total(raw: int) -> None:
+        """Reads them."""
 
     resources = {"broker": resource, "io_manager": LakeIOManager(broker=resource)}
-    dg.materialize([raw.to_source_asset(), absent.to_source_asset(), total], resources=resources, instance=instance)
-    assert sorted(asked(), key=str)[:2] == [(["absent"], None), (["raw"], "2026-01-01...2026-01-03")]
+    dg.materialize([raw.to_source_asset(), total], resources=resources, instance=instance)
+    assert asked()[0] == (["raw"], told)
+
+
+@pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning")  # Dagster's own call
+def test_what_goes_from_op_to_op_is_of_the_step(
+    resource: CredentialBrokerResource, instance: dg.DagsterInstance, asked: Any
+) -> None:
+    @dg.op
+    def reading() -> int:
+        return 1
+
+    @dg.op
+    def copying(x: int) -> int:
+        return x
+
+    @dg.graph_asset(partitions_def=DAYS)
+    def orders() -> Any:
+        return copying(reading())
+
+    lake = InnerIOManager(broker=resource)
+    dg.materialize([orders], resources={"io_manager": lake}, instance=instance, partition_key="tue")
+
+    @dg.job(resource_defs={"io_manager": lake}, partitions_def=DAYS)
+    def plain() -> None:
+        copying(reading())
+
+    plain.execute_in_process(instance=instance, partition_key="mon")
+    of_the_asset, of_the_job = (["orders"], "tue"), (None, "mon")
+    assert asked() == [of_the_asset] * 3 + [of_the_job] * 3
 
 
 def test_a_thread_of_an_asset_hands_the_context_over(
