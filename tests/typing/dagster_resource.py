@@ -19,7 +19,6 @@ def resources() -> None:
     CredentialBrokerResource(config=dg.EnvVar("CREDBROKER_CONFIG"), profiles=["storage/lake"], actor_tag="owner")
     CredentialBrokerResource(profiles=None)
     CredentialBrokerResource(profiles=[])
-    CredentialBrokerResource.configure_at_launch()
     LakeFiles(broker=CredentialBrokerResource())
 
 

@@ -1,8 +1,6 @@
-"""WithBroker: an IO manager that was written for strings asks for the step that it reads or writes for.
+"""WithBroker: an IO manager that was written for strings asks for the step that it reads or writes for."""
 
-No ``from __future__ import annotations`` here: Dagster's metaclass looks at the type of ``broker`` itself. A text is none to
-it, and it would then refuse a resource that is configured at launch.
-"""
+from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any

@@ -9,10 +9,11 @@ from typing import Any
 import dagster as dg
 
 from credbroker.broker import Broker
+from credbroker.profiles import SECTIONS
 
 CREDENTIALS = "credbroker/credentials"
 ISSUES = "credbroker/issues"
-_COLUMNS = ("profile", "access", "scope", "expires_at", "fingerprint")
+_COLUMNS = ("profile", "kind", "access", "scope", "expires_at", "fingerprint")
 
 
 def metadata_of(view: Broker, told: Mapping[str, Any] | None = None) -> dict[str, dg.MetadataValue]:
@@ -33,9 +34,9 @@ def metadata_of(view: Broker, told: Mapping[str, Any] | None = None) -> dict[str
 
 def _row(entry: dict[str, Any]) -> dict[str, str | float | int | bool | None]:
     expires_at: datetime | None = entry["expires_at"]
-    section = "catalogs" if entry["kind"] in ("catalog", "table") else entry["kind"]
     return {
-        "profile": f"{section}/{entry['profile']}",
+        "profile": f"{SECTIONS[entry['kind']]}/{entry['profile']}",
+        "kind": "token" if entry["kind"] == "catalog" else entry["kind"],
         "access": entry["access"],
         "scope": entry["table"] or " ".join(entry["locations"]) or " ".join(entry["scopes"]) or None,
         "expires_at": expires_at.isoformat(timespec="seconds") if expires_at is not None else None,

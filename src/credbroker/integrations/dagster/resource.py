@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import dagster as dg
 from pydantic import ConfigDict, Field, PrivateAttr
@@ -11,6 +12,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from credbroker.broker import Broker
 from credbroker.credentials import AccessToken, DatabaseCredentials, StorageCredentials, TableCredentials
 from credbroker.errors import ConfigurationError
+from credbroker.integrations.dagster.as_defined import check_as_defined
 from credbroker.integrations.dagster.lineage import Work, of_context, of_run
 from credbroker.integrations.dagster.metadata import metadata_of
 from credbroker.integrations.dagster.preflight import try_at_start
@@ -59,10 +61,19 @@ class CredentialBrokerResource(dg.ConfigurableResource):  # type: ignore[type-ar
         Raises the broker's own error, which names the remedy: nothing that can be known here fails in an asset. An issuer
         that may answer later is a warning in the run's log, so that an asset's own retries are what decides.
         """
+        check_as_defined(context, type(self), CredentialBrokerResource.model_fields)
         self._work = of_run(context.run, self.actor_tag, self.namespace)
         view = self._view(self._work)
         if context.run is not None:  # a sensor's or a schedule's tick must not fail by what it does not ask for
             try_at_start(view, self.profiles, context.log)
+
+    @classmethod
+    def configure_at_launch(cls, **kwargs: Any) -> NoReturn:  # noqa: ARG003 - Dagster's signature
+        """Refused with ``ConfigurationError``: whoever launches a run would choose the platform file."""
+        raise ConfigurationError(
+            "what the broker reads is for its definition to say, not for a run: give the fields there, and a dg.EnvVar for "
+            "what differs between deployments"
+        )
 
     # -- the broker's words --------------------------------------------------------------------------------------------
 
@@ -125,7 +136,9 @@ class CredentialBrokerResource(dg.ConfigurableResource):  # type: ignore[type-ar
     def _view(self, work: Work) -> Broker:
         view = self._views.get(work)
         if view is None:
-            shared = Broker.shared(*[path for path in self._files().split(os.pathsep) if path])
+            paths = [path for path in self._files().split(os.pathsep) if path]
+            # In a context of its own: this may be called within another run's as_shared, whose actor and run are not ours.
+            shared = Context().run(Broker.shared, *paths)
             view = shared.with_context(actor=work.actor, run_id=work.run_id, lineage=work.lineage)
             self._views[work] = view
         return view

@@ -135,21 +135,6 @@ def test_what_is_loaded_by_strings_asks_for_its_step(
     assert rows(of_raw.materialization.metadata) == [("storage/lake", "write")]
 
 
-def test_it_takes_a_resource_that_is_configured_at_launch(
-    platform: Path, instance: dg.DagsterInstance, records: Records
-) -> None:
-    broker = CredentialBrokerResource.configure_at_launch()
-    dg.materialize(
-        [raw],
-        resources={"broker": broker, "io_manager": LakeIOManager(broker=broker, config=str(platform))},
-        run_config={"resources": {"broker": {"config": {"config": str(platform)}}}},
-        instance=instance,
-        partition_key="mon",
-        tags={"user": "ana"},
-    )
-    assert [(one["assets"], one["actor"]) for one in records("issued")] == [(["raw"], "ana")]
-
-
 def test_one_that_asks_when_it_is_made_asks_for_the_run(
     platform: Path, instance: dg.DagsterInstance, records: Records
 ) -> None:

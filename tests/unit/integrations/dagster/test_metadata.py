@@ -40,9 +40,9 @@ def mart(broker: CredentialBrokerResource) -> dg.MaterializeResult[None]:
 
 def test_a_materialization_tells_scope_end_fingerprint_and_issues(platform: Path, instance: dg.DagsterInstance) -> None:
     (of_raw, issues), (of_mart, issues_later) = told_of(platform, instance, raw, mart)
-    assert [(row["profile"], row["access"], row["scope"], row["expires_at"]) for row in of_raw] == [
-        ("catalogs/production", None, None, None),
-        ("storage/lake", "read_write", "s3://lake/sales/", None),
+    assert [(row["profile"], row["kind"], row["access"], row["scope"], row["expires_at"]) for row in of_raw] == [
+        ("catalogs/production", "token", None, None, None),
+        ("storage/lake", "storage", "read_write", "s3://lake/sales/", None),
     ]
     assert all(len(row["fingerprint"]) == 16 for row in of_raw)
     assert of_mart == of_raw[1:]  # what this asset got, of what the run holds

@@ -3,12 +3,14 @@
 import logging
 import os
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from tests.security.canary import assert_clean
 from tests.servers.hostile import HostileServer, answer
 from tests.unit.integrations.dagster.conftest import PLATFORM, Records
 
@@ -111,16 +113,6 @@ def test_the_environment_says_where_it_is(
     assert resource.broker.paths == (str(platform),)  # and outside of a run
 
 
-def test_it_may_be_said_at_launch(platform: Path, instance: dg.DagsterInstance) -> None:
-    dg.materialize(
-        [orders],
-        resources={"broker": CredentialBrokerResource.configure_at_launch()},
-        run_config={"resources": {"broker": {"config": {"config": str(platform)}}}},
-        instance=instance,
-    )
-    assert seen[0].broker.paths == (str(platform),)
-
-
 # -- what is wrong is told when a run starts ---------------------------------------------------------------------------
 
 
@@ -178,20 +170,6 @@ def test_those_that_are_listed_are_the_ones_that_are_tried(
 def test_what_is_not_listed_is_not_issued_for(platform: Path, instance: dg.DagsterInstance, records: Records) -> None:
     assert run(platform, instance).success
     assert records() == []
-
-
-@pytest.mark.parametrize("profiles", [None, [], ["storage/lake"]])
-def test_profiles_may_be_said_at_launch(
-    profiles: list[str] | None, platform: Path, instance: dg.DagsterInstance, records: Records
-) -> None:
-    dg.materialize(
-        [orders],
-        resources={"broker": CredentialBrokerResource.configure_at_launch()},
-        run_config={"resources": {"broker": {"config": {"config": str(platform), "profiles": profiles}}}},
-        instance=instance,
-    )
-    assert seen[0].profiles == profiles
-    assert len(records("issued")) == len(profiles or [])
 
 
 def test_an_unknown_profile_says_where_the_name_exists(platform: Path, instance: dg.DagsterInstance) -> None:
@@ -287,21 +265,6 @@ def test_nested_resources_share_the_broker_and_its_values(
     assert first is second is third
     assert len(brokers) == 1
     assert [(record["actor"], record["job"]) for record in records("issued")] == [("ana", "__ephemeral_asset_job__")]
-
-
-def test_a_nested_resource_that_is_configured_at_launch(platform: Path, instance: dg.DagsterInstance) -> None:
-    @dg.asset
-    def copied(reader: Reader) -> None:
-        seen.append(reader.read())
-
-    broker = CredentialBrokerResource.configure_at_launch()
-    dg.materialize(
-        [copied],
-        resources={"broker": broker, "reader": Reader(broker=broker)},
-        run_config={"resources": {"broker": {"config": {"config": str(platform)}}}},
-        instance=instance,
-    )
-    assert isinstance(seen[0], S3Credentials)
 
 
 def test_the_end_of_a_run_leaves_the_broker_to_the_next_one(
@@ -450,3 +413,68 @@ def test_an_asset_whose_secret_came_late_is_saved_by_its_retry(
 
     assert run(platform, instance, late, profiles=[]).success
     assert seen == [1]
+
+
+# -- a run's config ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"config": "/etc/hosts"},
+        {"config": {"env": "LAKE_KEYS"}},
+        {"namespace": {"env": "LAKE_KEYS"}},
+        {"profiles": ["storage/lake"]},
+        {"actor_tag": "owner"},
+    ],
+)
+def test_who_launches_a_run_may_not_change_it(
+    config: dict[str, Any], platform: Path, instance: dg.DagsterInstance, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLATFORM_FILES", str(platform))
+    broker = CredentialBrokerResource(config=dg.EnvVar("PLATFORM_FILES"))
+    with pytest.raises((ConfigurationError, dg.DagsterResourceFunctionError)) as caught:
+        dg.materialize(
+            [orders],
+            resources={"broker": broker, "reader": Reader(broker=broker)},
+            run_config={"resources": {"broker": {"config": config}}},
+            instance=instance,
+        )
+    error = caught.value.__cause__ or caught.value
+    assert isinstance(error, ConfigurationError)
+    changed = re.fullmatch(r"the run's config changes (.*) of the broker's resource, which only .*", str(error))
+    assert changed is not None
+    assert set(config) <= set(changed[1].split(", "))
+    assert "/etc/hosts" not in str(error)
+    assert_clean(str(error))
+    assert records() == []
+
+
+def test_a_run_s_config_that_says_what_the_definition_says_is_no_change(
+    platform: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLATFORM_FILES", str(platform))
+    dg.materialize(
+        [orders],
+        resources={"broker": CredentialBrokerResource(config=dg.EnvVar("PLATFORM_FILES"), profiles=["storage/lake"])},
+        run_config={
+            "resources": {"broker": {"config": {"config": {"env": "PLATFORM_FILES"}, "profiles": ["storage/lake"]}}}
+        },
+        instance=instance,
+    )
+    assert seen[0].broker.paths == (str(platform),)
+
+
+def test_it_is_not_configured_at_launch() -> None:
+    with pytest.raises(ConfigurationError, match="not for a run"):
+        CredentialBrokerResource.configure_at_launch()
+
+
+def test_a_run_within_another_one_s_block_is_its_own(platform: Path, instance: dg.DagsterInstance, records: Records) -> None:
+    @dg.asset
+    def reading(broker: CredentialBrokerResource) -> None:
+        broker.storage("lake").get()
+
+    with Broker.shared(platform).with_context(actor="ana", run_id="another").as_shared():
+        result = run(platform, instance, reading)
+    assert {(one.get("actor"), one["run_id"]) for one in records()} == {(None, result.run_id)}
