@@ -250,7 +250,7 @@ def test_an_issuer_that_is_silent_is_named(server: SeaweedFS) -> None:
         setup["catalogs"]["production"]["credentials"]["timeout"] = "1s"
         with (
             Broker.from_config(setup) as broker,
-            pytest.raises(IssuerUnavailable, match=r"^production: 127\.0\.0\.1 did not"),
+            pytest.raises(IssuerUnavailable, match=r"^production: 127\.0\.0\.1:\d+ did not"),
         ):
             broker.catalog("production").get()
 

@@ -90,7 +90,7 @@ def test_a_process_that_is_killed_leaves_no_server_and_no_file_behind() -> None:
         "import os, signal\n"
         "from credbroker.cli.demo.seaweed import SeaweedFS\n"
         "with SeaweedFS() as store:\n"
-        "    print(store.pid, store._watchdog.pid, store._folder, flush=True)\n"
+        "    print(store.pid, store._watchdog._process.pid, store._folder, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=90)
