@@ -39,6 +39,7 @@ def _row(entry: dict[str, Any]) -> dict[str, str | float | int | bool | None]:
         "kind": "token" if entry["kind"] == "catalog" else entry["kind"],
         "access": entry["access"],
         "scope": entry["table"] or " ".join(entry["locations"]) or " ".join(entry["scopes"]) or None,
-        "expires_at": expires_at.isoformat(timespec="seconds") if expires_at is not None else None,
+        # RFC 3339 with a blank, where a narrow column on Dagster's page may break it.
+        "expires_at": f"{expires_at:%Y-%m-%d %H:%M:%SZ}" if expires_at is not None else None,
         "fingerprint": entry["fingerprint"],
     }
