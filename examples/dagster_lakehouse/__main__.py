@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
@@ -49,18 +49,15 @@ def main() -> int:
     if missing:
         print(f"not installed: {', '.join(missing)}: pip install '.[dagster,demo]' dagster-webserver", file=sys.stderr)
         return 2
+    interrupt = _interrupting_twice()
     for end in _ENDS:
-        signal.signal(end, signal.default_int_handler)
+        if signal.getsignal(end) is not signal.SIG_IGN or end is signal.SIGINT:  # nohup's SIGHUP stays what it is
+            signal.signal(end, interrupt)
     try:
         with SeaweedFS(session=SESSION) as store, dagster_dev(store) as running:
             life = f"the store's sessions last {SESSION.seconds} s"
             print(f"in half a minute: {running.page}{_ASSETS}  ({life}; Ctrl-C ends all)", flush=True)
-            try:
-                return running.process.wait()
-            finally:
-                _end(running.process)
-                for end in _ENDS:  # the rest takes a moment, and is not to be left undone
-                    signal.signal(end, signal.SIG_IGN)
+            return running.process.wait()
     except KeyboardInterrupt:
         return 130
     except CredbrokerError as error:  # the store's program is not there, or does not start
@@ -80,22 +77,31 @@ def dagster_dev(store: SeaweedFS) -> Iterator[Running]:
             env=_environment(home, store),
             start_new_session=True,  # Ctrl-C is for us: we end it in order
         )
-        watchdog = Watchdog(process.pid, [folder])
-        try:
+        with ExitStack() as ending:
+            ending.callback(_end, process)
+            ending.callback(Watchdog(process.pid, [folder]).call_off)
             yield Running(process, f"http://127.0.0.1:{port}", home)
-        finally:
-            _end(process)
-            watchdog.call_off()
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+
+
+def _interrupting_twice() -> Callable[..., None]:
+    """For the end, and for not waiting until Dagster has come to it. What follows takes a moment, and is not left undone."""
+    left = iter(range(2))
+
+    def interrupt(*_: object) -> None:
+        if next(left, None) is not None:
+            raise KeyboardInterrupt
+
+    return interrupt
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Have Dagster end its runs and processes in order. A second Ctrl-C does not wait for that."""
+    """Have Dagster end its runs and processes in order, and end what is left of them. A second Ctrl-C does not wait."""
     process.terminate()  # nothing, if it has ended; and unlike SIGINT no shell's "&" has it ignored
     with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
         process.wait(_PATIENCE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _environment(home: Path, store: SeaweedFS) -> dict[str, str]:

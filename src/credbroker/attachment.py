@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
 
 from credbroker.errors import ConfigurationError
 from credbroker.system.process import in_forked_child
 
 if TYPE_CHECKING:
     from credbroker.brokerage import Brokerage
+
+View = TypeVar("View")
 
 CONFIG_VARIABLE = "CREDBROKER_CONFIG"
 _LARGEST = 64
@@ -62,6 +65,15 @@ def attached(reference: Reference) -> Brokerage | None:
             return brokerage
         same = (known for known in reversed(_brokerages.values()) if known.reference.fingerprint == reference.fingerprint)
         return next(same, None)
+
+
+def first(views: WeakValueDictionary[Hashable, View], key: Hashable, made: View) -> View:
+    """What ``views`` have for ``key``, else ``made``, which they have from now on, for as long as anybody else does."""
+    with _lock:
+        view = views.get(key)
+        if view is None:
+            view = views[key] = made
+    return view
 
 
 def files_for(reference: Reference, configured: str | None) -> tuple[str, ...]:

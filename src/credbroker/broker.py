@@ -122,15 +122,20 @@ class Broker:
     def shared(cls, *paths: str | os.PathLike[str]) -> Broker:
         """This process's one broker of those files (none: of ``$CREDBROKER_CONFIG``), made at the first call.
 
-        Within a block of ``as_shared`` it is that view, if it is of those files.
+        Within a block of ``as_shared`` it is that view, and ``ConfigurationError`` for other files.
         """
         absolute = attachment.absolute(paths) or attachment.configured()
         here = _here.get()
-        if here is not None and here.paths == absolute:
+        if here is not None:
+            if here.paths != absolute:
+                raise ConfigurationError(
+                    f"{', '.join(absolute)} is not the configuration that is shared here, which is {', '.join(here.paths)}: "
+                    "name the same files in both places"
+                )
             return here
         with attachment.making:
-            brokerage = attachment.of_paths(absolute)
-            return cls.from_yaml(*absolute) if brokerage is None else _view(brokerage, None, None, None)
+            brokerage = attachment.of_paths(absolute) or cls.from_yaml(*absolute)._brokerage  # noqa: SLF001 - its own class
+        return _view(brokerage, None, None, None)
 
     def with_context(self, *, actor: str | None = None, run_id: str | None = None, lineage: Lineage | None = None) -> Broker:
         """A view for somebody, on the same store: ``actor`` is part of what is issued for, ``run_id`` goes on record.
@@ -337,10 +342,8 @@ class Broker:
 
 def _view(brokerage: Brokerage, actor: str | None, run_id: str | None, lineage: Lineage | None) -> Broker:
     """The one view for these, as long as anybody has it: it tells what was asked for them, by whichever name."""
-    with attachment.making:
-        view = brokerage.views.get((actor, run_id, lineage))
-        if view is None:
-            view = brokerage.views[actor, run_id, lineage] = Broker(brokerage, actor=actor, run_id=run_id, lineage=lineage)
+    made = Broker(brokerage, actor=actor, run_id=run_id, lineage=lineage)
+    view: Broker = attachment.first(brokerage.views, (actor, run_id, lineage), made)
     return view
 
 

@@ -258,12 +258,13 @@ def test_within_the_block_what_is_shared_is_this_view(tmp_path: Path) -> None:
     view = broker.with_context(run_id=RUN, lineage=MART)
     with view.as_shared():
         assert Broker.shared(path) is view
-        assert Broker.shared(other).paths == (str(other),)
+        with pytest.raises(ConfigurationError, match=r"other\.yaml is not the configuration"):
+            Broker.shared(other)
         seen: list[Any] = []
         thread = threading.Thread(target=lambda: seen.append(Broker.shared(path)._run_id))
         thread.start()
         thread.join()
         assert seen == [None]
     assert Broker.shared(path)._run_id is None
-    Broker.shared(other).close()
+    assert Broker.shared(path) is broker
     broker.close()

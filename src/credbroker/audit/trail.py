@@ -10,7 +10,7 @@ from typing import Protocol
 
 from credbroker.context import Clock, Connection
 from credbroker.credentials import AccessToken, Credential, S3Credentials, TableCredentials
-from credbroker.errors import AccessDenied, CredbrokerError, IssueDenied, IssuerUnavailable
+from credbroker.errors import AccessDenied, ConfigurationError, CredbrokerError, IssueDenied, IssuerUnavailable
 from credbroker.request import CredentialRequest, Lineage
 
 logger = logging.getLogger("credbroker")
@@ -125,6 +125,7 @@ class Trail:
                 raise IssuerUnavailable(
                     f"the audit record {event!r} could not be written ({why}): no record, no credential",
                     profile=request.profile,
+                    retryable=not isinstance(error, ConfigurationError),
                 ) from None
 
 

@@ -22,10 +22,15 @@ from credbroker.integrations.storage import credentials_of
 if TYPE_CHECKING:
     from credbroker.source import CredentialSource
 
-# Nothing of the environment or of ~/.aws is meant for a session of ours: AWS_PROFILE with a name that is not there would end
-# it, and AWS_CSM_ENABLED have each session token sent, unencrypted, to the host that AWS_CSM_HOST names.
+# AWS_MAX_ATTEMPTS and the like lead nowhere and say nothing of who asks; and stores that know no checksum at the end of a
+# body are spared it by a variable alone, where an SDK has no other place for it.
+_HARMLESS = frozenset({"max_attempts", "request_checksum_calculation", "response_checksum_validation", "retry_mode"})
+# Nothing else of the environment or of ~/.aws is meant for a session of ours: AWS_PROFILE with a name that is not there
+# would end it, and AWS_CSM_ENABLED have each session token sent, unencrypted, to the host that AWS_CSM_HOST names.
 FROM_NOWHERE: dict[str, tuple[Any, ...]] = {
-    name: (None, [], default, convert) for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+    name: (None, [], default, convert)
+    for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+    if name not in _HARMLESS
 } | {
     "config_file": (None, [], os.devnull, None),
     "credentials_file": (None, [], os.devnull, None),

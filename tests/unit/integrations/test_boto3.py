@@ -173,10 +173,6 @@ def test_a_reload_of_the_network_holds_for_clients_that_are_there(desk: Desk, s3
         ("AWS_S3_US_EAST_1_REGIONAL_ENDPOINT", "regional"),
         ("AWS_S3_USE_ARN_REGION", "true"),
         ("AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS", "true"),
-        ("AWS_MAX_ATTEMPTS", "1"),
-        ("AWS_RETRY_MODE", "adaptive"),
-        ("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
-        ("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
         ("AWS_SDK_UA_APP_ID", "ambient"),
     ],
 )
@@ -293,3 +289,10 @@ def test_a_forked_child_asks_for_keys_of_its_own(desk: Desk, s3: Any) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     assert len(desk.store.seen) == 2
     assert desk.provider.calls == 1  # the child's own is another one
+
+
+def test_how_often_it_asks_may_stand_in_the_environment(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
+    monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
+    client = session(desk.broker.storage("lake", "s3://lake/sales")).client("s3")
+    assert client.meta.config.retries == {"total_max_attempts": 7, "mode": "adaptive"}

@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from credbroker.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
-def check_as_defined(context: dg.InitResourceContext, kind: type, fields: Iterable[str]) -> None:
-    """Raise ``ConfigurationError``, which names the field and no value, where the run's config gives one of ``fields`` anew.
 
-    Dagster takes each field of a resource from a run's config, too, and ``{env: NAME}`` there is any variable of its
-    process. Else whoever may launch a run could have the broker read a platform file of their own, which sends secrets to a
-    host of their own, or have a secret put on record as a namespace.
+def check_as_defined(context: dg.InitResourceContext, kind: type[BaseModel], of: type[BaseModel]) -> None:
+    """Raise ``ConfigurationError`` where the run's config gives a field of ``of`` anew; it names the field, and no value.
+
+    ``kind`` is the class of what is set up, ``of`` itself or one below it. Dagster takes each field of a resource from a
+    run's config, too, and ``{env: NAME}`` there is any variable of its process. Else whoever may launch a run could have the
+    broker read a platform file of their own, which sends secrets to a host of their own, or have a secret put on record as a
+    namespace.
     """
-    definition = context.resource_def
+    try:
+        definition = context.resource_def
+    except dg.DagsterInvariantViolationError:  # built by hand, for a test or a notebook
+        return
     if getattr(definition, "configurable_resource_cls", None) is not kind:
         return  # nested in another, where no run's config reaches it
     schema = definition.config_schema if definition is not None else None
     defined = schema.default_value if schema is not None and schema.default_provided else {}
     given = context.resource_config
-    changed = [name for name in fields if given.get(name) != _resolved(defined.get(name))]
+    changed = [
+        # A field that the definition leaves out is what its class says; Dagster tells it only with all fields of the class.
+        name
+        for name, field in of.model_fields.items()
+        if name in given and not _same(given[name], defined.get(name, field.default))
+    ]
     if changed:
         raise ConfigurationError(
-            f"the run's config changes {', '.join(changed)} of the broker's resource, which only its definition may say: "
-            "remove it from 'resources' in the run's config"
+            f"the run's config changes {', '.join(changed)} of {kind.__name__}, which only its definition may say: remove "
+            "the resource from the run's config (what is given there replaces all fields, those that are left out too)"
         )
 
 
+def _same(given: Any, defined: Any) -> bool:
+    return bool(given in (defined, _resolved(defined)))
+
+
 def _resolved(value: Any) -> Any:
-    if isinstance(value, dict) and value.keys() == {"env"}:
-        return dg.EnvVar(value["env"]).get_value()
+    if isinstance(value, dict):
+        if value.keys() == {"env"}:
+            return dg.EnvVar(value["env"]).get_value()
+        return {name: _resolved(item) for name, item in value.items()}
     return [_resolved(item) for item in value] if isinstance(value, list) else value

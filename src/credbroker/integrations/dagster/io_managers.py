@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from credbroker.integrations.dagster.as_defined import check_as_defined
 from credbroker.integrations.dagster.metadata import metadata_of
 from credbroker.integrations.dagster.resource import CredentialBrokerResource
 
@@ -23,12 +24,15 @@ class WithBroker(dg.ConfigurableIOManagerFactory):  # type: ignore[type-arg]  # 
         LakeIOManager(broker=broker, name="production", config=..., namespace="sales")
 
     What it asks for has the run's actor and is on record with run, job, asset and partition; and what is written is told the
-    broker's metadata. Both need the catalog's ``credbroker.config`` to be the files of ``broker``.
+    broker's metadata. The catalog's ``credbroker.config`` has to be the files of ``broker``, and no field may be given by a
+    run's config: ``ConfigurationError``.
     """
 
     broker: CredentialBrokerResource
 
     def create_io_manager(self, context: dg.InitResourceContext) -> dg.IOManager:
+        # Its properties name the platform file, and the class that is loaded: they are no more for a run to say.
+        check_as_defined(context, type(self), type(self))
         with self.broker.broker.as_shared():
             made: dg.IOManager = super().create_io_manager(context)  # type: ignore[safe-super]  # its neighbour's
         return _ForStep(made, self.broker)

@@ -6,9 +6,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from tests.security.canary import assert_clean
 from tests.unit.integrations.dagster.conftest import Records
 
 from credbroker import Broker
+from credbroker.errors import ConfigurationError
 from credbroker.integrations.dagster import CredentialBrokerResource, WithBroker
 from credbroker.integrations.dagster.lineage import Work
 
@@ -262,11 +264,29 @@ def test_without_it_the_values_are_the_same_and_nobody_is_named(
     assert all(one.keys().isdisjoint({"run_id", "job", "assets", "actor"}) for one in records())
 
 
-def test_another_file_than_the_brokers_is_another_broker(
+def test_another_file_than_the_brokers_is_refused(
     platform: Path, tmp_path: Path, instance: dg.DagsterInstance, records: Records
 ) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(platform.read_text())
-    run(instance, LakeIOManager(broker=CredentialBrokerResource(config=str(platform)), config=str(other)))
-    assert all("run_id" not in one for one in records())
-    Broker.shared(other).close()
+    with pytest.raises(ConfigurationError, match=r"other\.yaml is not the configuration .*platform\.yaml"):
+        run(instance, LakeIOManager(broker=CredentialBrokerResource(config=str(platform)), config=str(other)))
+    assert records() == []
+
+
+@pytest.mark.parametrize("config", [{"config": "/etc/hosts"}, {"kind": "Telling"}, {"config": {"env": "LAKE_KEYS"}}])
+def test_who_launches_a_run_may_not_change_it(
+    config: dict[str, Any], platform: Path, instance: dg.DagsterInstance, records: Records
+) -> None:
+    lake = LakeIOManager(broker=CredentialBrokerResource(config=str(platform)), config=str(platform))
+    with pytest.raises(dg.DagsterResourceFunctionError) as caught:
+        dg.materialize(
+            [raw],
+            resources={"io_manager": lake},
+            run_config={"resources": {"io_manager": {"config": {"config": str(platform), **config}}}},
+            instance=instance,
+            partition_key="mon",
+        )
+    assert str(caught.value.__cause__).startswith(f"the run's config changes {next(iter(config))} of LakeIOManager")
+    assert_clean(str(caught.value.__cause__))
+    assert records() == []

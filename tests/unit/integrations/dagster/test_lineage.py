@@ -10,6 +10,7 @@ import pytest
 from tests.unit.integrations.dagster.conftest import Records
 
 from credbroker.integrations.dagster import CredentialBrokerResource, can_issue
+from credbroker.integrations.dagster.lineage import _partition
 
 DAYS = dg.StaticPartitionsDefinition(["mon", "tue", "wed"])
 
@@ -372,3 +373,17 @@ def test_an_observation_asks_for_what_it_observes(
     definitions = dg.Definitions(assets=[inbox], jobs=[job], resources={"broker": resource})
     definitions.resolve_job_def("observing").execute_in_process(instance=instance)
     assert asked() == [(["inbox"], None)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (["2026-01-04", "2026-01-02", "2026-01-03"], "2026-01-02...2026-01-04"),
+        (["2026-01-04", "2026-01-02"], "2026-01-02, 2026-01-04"),
+        (["2026-01-02"], "2026-01-02"),
+        (["2025-12-30", "2026-01-02"], "2025-12-30, 2026-01-02"),
+        (["2026-01-02", "no date"], "2026-01-02, no date"),
+    ],
+)
+def test_keys_of_windows_come_in_any_order_and_may_be_none_of_the_definitions(keys: list[str], told: str) -> None:
+    assert _partition(keys, DAILY) == told

@@ -442,7 +442,7 @@ def test_who_launches_a_run_may_not_change_it(
         )
     error = caught.value.__cause__ or caught.value
     assert isinstance(error, ConfigurationError)
-    changed = re.fullmatch(r"the run's config changes (.*) of the broker's resource, which only .*", str(error))
+    changed = re.fullmatch(r"the run's config changes (.*) of CredentialBrokerResource, which only .*", str(error))
     assert changed is not None
     assert set(config) <= set(changed[1].split(", "))
     assert "/etc/hosts" not in str(error)
@@ -478,3 +478,45 @@ def test_a_run_within_another_one_s_block_is_its_own(platform: Path, instance: d
     with Broker.shared(platform).with_context(actor="ana", run_id="another").as_shared():
         result = run(platform, instance, reading)
     assert {(one.get("actor"), one["run_id"]) for one in records()} == {(None, result.run_id)}
+
+
+class OfTeam(CredentialBrokerResource):
+    team: str
+
+
+def test_one_with_fields_of_its_own_is_what_its_definition_says(
+    platform: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dg.asset
+    def owned(broker: OfTeam) -> None:
+        seen.append((broker.team, broker.broker.paths))
+
+    resources = {"broker": OfTeam(config=str(platform), team="sales")}
+    dg.materialize([owned], resources=resources, instance=instance)
+    assert seen == [("sales", (str(platform),))]
+    with pytest.raises(dg.DagsterResourceFunctionError) as caught:
+        dg.materialize(
+            [owned],
+            resources=resources,
+            run_config={"resources": {"broker": {"config": {"team": "x", "config": str(platform), "namespace": "other"}}}},
+            instance=instance,
+        )
+    assert "changes namespace of OfTeam" in str(caught.value.__cause__)
+
+
+def test_dagsters_own_ways_to_make_one_without_a_run(platform: Path) -> None:
+    resource = CredentialBrokerResource(config=str(platform))
+    with resource.process_config_and_initialize_cm() as made:
+        assert made.broker.paths == (str(platform),)
+    with resource.yield_for_execution(dg.build_init_resource_context()) as made:
+        assert made.broker.paths == (str(platform),)
+    with dg.build_resources({"broker": resource}) as built:
+        assert built.broker.broker.paths == (str(platform),)
+
+
+def test_where_no_record_can_be_written_a_run_fails_at_its_start(
+    platform: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform.write_text(f"{PLATFORM}\naudit: {{required: true}}\n")
+    monkeypatch.setattr(logging.getLogger("credbroker.audit"), "disabled", True)
+    assert "set its level to INFO" in str(refused(platform, instance, profiles=["storage/lake"]))
