@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
 from credbroker.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
+def check_as_defined(context: dg.InitResourceContext, kind: type, fields: Mapping[str, Any] | None = None) -> None:
+    """Raise ``ConfigurationError`` where the run's config gives a field of ``kind`` anew; it names the field, and no value.
 
-def check_as_defined(context: dg.InitResourceContext, kind: type[BaseModel], of: type[BaseModel]) -> None:
-    """Raise ``ConfigurationError`` where the run's config gives a field of ``of`` anew; it names the field, and no value.
+    ``fields`` are those that it is about, and what each is where the definition leaves it out; None: all that it gives.
 
-    ``kind`` is the class of what is set up, ``of`` itself or one below it. Dagster takes each field of a resource from a
-    run's config, too, and ``{env: NAME}`` there is any variable of its process. Else whoever may launch a run could have the
-    broker read a platform file of their own, which sends secrets to a host of their own, or have a secret put on record as a
-    namespace.
+    Dagster takes each field of a resource from a run's config, too, and ``{env: NAME}`` there is any variable of its
+    process. Else whoever may launch a run could have the broker read a platform file of their own, which sends secrets to a
+    host of their own, or have a secret put on record as a namespace.
     """
     try:
         definition = context.resource_def
@@ -28,22 +27,14 @@ def check_as_defined(context: dg.InitResourceContext, kind: type[BaseModel], of:
         return  # nested in another, where no run's config reaches it
     schema = definition.config_schema if definition is not None else None
     defined = schema.default_value if schema is not None and schema.default_provided else {}
+    meant = defined if fields is None else {name: defined.get(name, value) for name, value in fields.items()}
     given = context.resource_config
-    changed = [
-        # A field that the definition leaves out is what its class says; Dagster tells it only with all fields of the class.
-        name
-        for name, field in of.model_fields.items()
-        if name in given and not _same(given[name], defined.get(name, field.default))
-    ]
+    changed = [name for name, value in meant.items() if name in given and given[name] not in (value, _resolved(value))]
     if changed:
         raise ConfigurationError(
             f"the run's config changes {', '.join(changed)} of {kind.__name__}, which only its definition may say: remove "
             "the resource from the run's config (what is given there replaces all fields, those that are left out too)"
         )
-
-
-def _same(given: Any, defined: Any) -> bool:
-    return bool(given in (defined, _resolved(defined)))
 
 
 def _resolved(value: Any) -> Any:

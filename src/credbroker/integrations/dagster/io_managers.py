@@ -32,7 +32,7 @@ class WithBroker(dg.ConfigurableIOManagerFactory):  # type: ignore[type-arg]  # 
 
     def create_io_manager(self, context: dg.InitResourceContext) -> dg.IOManager:
         # Its properties name the platform file, and the class that is loaded: they are no more for a run to say.
-        check_as_defined(context, type(self), type(self))
+        check_as_defined(context, type(self))
         with self.broker.broker.as_shared():
             made: dg.IOManager = super().create_io_manager(context)  # type: ignore[safe-super]  # its neighbour's
         return _ForStep(made, self.broker)

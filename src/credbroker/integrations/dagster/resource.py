@@ -61,7 +61,8 @@ class CredentialBrokerResource(dg.ConfigurableResource):  # type: ignore[type-ar
         Raises the broker's own error, which names the remedy: nothing that can be known here fails in an asset. An issuer
         that may answer later is a warning in the run's log, so that an asset's own retries are what decides.
         """
-        check_as_defined(context, type(self), CredentialBrokerResource)
+        own = {name: field.default for name, field in CredentialBrokerResource.model_fields.items()}
+        check_as_defined(context, type(self), own)
         self._work = of_run(context.run, self.actor_tag, self.namespace)
         view = self._view(self._work)
         if context.run is not None:  # a sensor's or a schedule's tick must not fail by what it does not ask for

@@ -278,7 +278,7 @@ def test_another_file_than_the_brokers_is_refused(
 def test_who_launches_a_run_may_not_change_it(
     config: dict[str, Any], platform: Path, instance: dg.DagsterInstance, records: Records
 ) -> None:
-    lake = LakeIOManager(broker=CredentialBrokerResource(config=str(platform)), config=str(platform))
+    lake = LakeIOManager(broker=CredentialBrokerResource(config=str(platform)), config=str(platform), kind="Plain")
     with pytest.raises(dg.DagsterResourceFunctionError) as caught:
         dg.materialize(
             [raw],
