@@ -26,28 +26,30 @@ from typing import Any, NoReturn, Self
 import duckdb
 
 from credbroker.errors import ConfigurationError
-from credbroker.integrations.duckdb_names import clash, stem_of
+from credbroker.integrations.duckdb_names import clash, creating, drop, is_there, live, quoted, run, stem_of
 from credbroker.integrations.duckdb_settings import settings_of
 from credbroker.source import CredentialSource
 
 _EXTENSIONS = {"s3": "httpfs", "gcs": "httpfs", "azure": "azure"}
 _logger = logging.getLogger(__name__)
 _numbers = itertools.count(1)
-_creating = threading.Lock()  # two that are created at once would not see each other
 
 
 class Secret:
     """Made by ``secret``. The block's end, or ``close``, drops it."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, source: CredentialSource[Any], name: str | None) -> None:
+        number = next(_numbers)
+        self.name = (name or f"credbroker_{source.request.profile}_{number}").lower()  # as DuckDB writes it
         self._stem = stem_of(source)
-        self.name = (name or f"{self._stem}{next(_numbers)}").lower()  # as DuckDB writes it
+        self._mark = f"{self._stem}{number}"
         self._source = source
         # Not held: a database is closed, and its file unlocked, when its last connection is.
         self._connection = weakref.ref(connection)
         self._lock = threading.Lock()
         self._created = self._closed = False
         self._end: datetime | None = None
+        live[self._mark] = self
         self._stop: Callable[[], None] = lambda: None  # the first push may come before it is known how to stop
         self._stop = source.on_refresh(self._put)
         try:
@@ -58,21 +60,29 @@ class Secret:
 
     def _put(self, value: Any) -> None:
         kind, settings = settings_of(self._source, value)
+        scope = settings["SCOPE"]
+        settings["SCOPE"] = [*scope, self._mark]
         words = ", ".join(f"{word} ${word.lower()}" for word in settings)
-        statement = f"CREATE OR REPLACE TEMPORARY SECRET {_quoted(self.name)} IN memory (TYPE {kind}, {words})"
+        statement = f"CREATE OR REPLACE TEMPORARY SECRET {quoted(self.name)} IN memory (TYPE {kind}, {words})"
         fault = failed = None
+        dropped = False
         with self._lock:
             if self._closed or (self._end is not None and value.expires_at is not None and value.expires_at < self._end):
                 return
             cursor = self._cursor()
             if cursor is not None:
-                with cursor, nullcontext() if self._created else _creating:
-                    fault = None if self._created else clash(cursor, self.name, self._stem, settings["SCOPE"])
-                    failed = None if fault else _run(cursor, statement, settings)
+                with cursor, nullcontext() if self._created else creating():
+                    if self._created:
+                        dropped = not is_there(cursor, self._mark)
+                    else:
+                        fault = clash(cursor, self.name, self._stem, scope)
+                    failed = None if fault or dropped else run(cursor, statement, settings)
                     self._created = self._created or not (fault or failed)
             self._end = value.expires_at
         del settings
         if cursor is None:
+            self._stop()  # and not close(): a block that goes on reads with it, and so no other's may take its place
+        if dropped:  # by the user, who may have another one for the same place now
             self.close()
         if failed is not None:
             fault = (
@@ -100,9 +110,10 @@ class Secret:
             cursor = self._cursor() if self._created else None  # else the one of that name is another's
             if cursor is not None:
                 with cursor:
-                    failed = _run(cursor, f"DROP TEMPORARY SECRET IF EXISTS {_quoted(self.name)}", {})
+                    failed = drop(cursor, self.name) if is_there(cursor, self._mark) else None
                 if failed is not None:
                     _logger.warning("DuckDB does not drop the secret %r (%s)", self.name, failed)
+            live.pop(self._mark, None)
 
     def __enter__(self) -> Self:
         return self
@@ -123,19 +134,6 @@ def secret(connection: duckdb.DuckDBPyConnection, source: CredentialSource[Any],
     ``source`` is of a ``storage`` profile, or a table with one set of credentials; ``name`` is by default another one for
     each secret. Raises ``ConfigurationError`` for another source, for a host that ``network.allowed_hosts`` lacks, where
     DuckDB has not loaded the extension, for a name that is taken, and where a secret in the database's memory is for the
-    same place but not of an equal source; and what ``CredentialSource.get`` raises.
+    same place but not of an equal source (the rest of a closed one is dropped); and what ``CredentialSource.get`` raises.
     """
     return Secret(connection, source, name)
-
-
-def _run(cursor: duckdb.DuckDBPyConnection, statement: str, settings: dict[str, Any]) -> str | None:
-    """The class of the error, if there is one: its text and its frames may hold what is in ``settings``."""
-    try:
-        cursor.execute(statement, settings or None)
-    except duckdb.Error as error:
-        return type(error).__name__
-    return None
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

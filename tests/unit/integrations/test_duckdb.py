@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import pickle
+import signal
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -130,10 +133,10 @@ def test_it_is_temporary_and_shows_nothing(
     with secret(connection, lake) as made:
         ((name, kind, persistent, scope, text),) = connection.execute(SECRETS).fetchall()
         assert (name, kind, persistent) == (made.name, "s3", False)
-        assert scope == ["s3://lake/sales/", "s3a://lake/sales/"]
+        assert scope == ["s3://lake/sales/", "s3a://lake/sales/", made._mark]
         logged = connection.execute("SELECT message FROM duckdb_logs").fetchall()
         assert any("CREATE OR REPLACE TEMPORARY SECRET" in row[0] for row in logged)
-        for shown in (text, str(logged), repr(made), repr(vars(made))):
+        for shown in (text, str(scope), str(logged), repr(made), repr(vars(made))):
             assert CANARY not in shown
             assert CANARY.replace("'", "''") not in shown
     with pytest.raises(TypeError, match="is one connection's, and is not pickled"):
@@ -180,6 +183,18 @@ def test_equal_sources_have_a_secret_each_and_one_outlives_the_other(
     assert names(connection) == set()
 
 
+@pytest.mark.parametrize(("one", "other"), [("mine", None), (None, "mine"), ("mine", "yours")])
+def test_equal_sources_are_known_by_any_name(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection, one: str | None, other: str | None
+) -> None:
+    with secret(connection, lake, one), secret(connection, lake, other):
+        assert len(names(connection)) == 2
+        with connect("httpfs") as another:
+            another.execute("CREATE SECRET mine (TYPE s3, KEY_ID 'x', SECRET 'x', SCOPE 's3://lake/sales/')")
+            with pytest.raises(ConfigurationError, match="'mine' is for s3://lake/sales/ too"):  # here it is another's
+                secret(another, lake)
+
+
 @pytest.mark.parametrize("name", [None, "a"])
 def test_another_actors_secret_for_the_same_place_is_refused(
     desk: Desk, connection: duckdb.DuckDBPyConnection, name: str | None
@@ -189,7 +204,7 @@ def test_another_actors_secret_for_the_same_place_is_refused(
     )
     with secret(connection, ana, name) as made:
         with pytest.raises(
-            ConfigurationError, match=rf"the secret '{made.name}' is for s3://lake/sales/ too.*close it"
+            ConfigurationError, match=rf"the secret '{made.name}' is for s3://lake/sales/ too.*close it, or DROP"
         ) as caught:
             secret(connection, ben)
         assert CANARY not in locals_of(caught.value.__traceback__)
@@ -204,6 +219,63 @@ def test_another_actors_secret_for_the_same_place_is_refused(
         desk.store.seen.clear()
         read(connection)
         assert set(desk.store.key_ids) == {ben.get().access_key_id}
+
+
+@pytest.mark.parametrize("name", [None, "mine"])
+def test_what_the_user_drops_does_not_come_back(desk: Desk, connection: duckdb.DuckDBPyConnection, name: str | None) -> None:
+    """Nor does it take the place of what has its name now, or drop that."""
+    ana, ben = (desk.broker.with_context(actor=who).storage("lake", "s3://lake/sales") for who in ("ana", "ben"))
+    with secret(connection, ana, name) as made:
+        with pytest.raises(ConfigurationError, match="not of an equal source") as caught:
+            secret(connection, ben)
+        connection.execute(str(caught.value).partition("close it, or ")[2].partition(",")[0])
+        with secret(connection, ben, name) as other:
+            refresh(desk, ana)
+            assert names(connection) == {other.name}
+            made.close()
+            ((there, _, _, scope, _),) = connection.execute(SECRETS).fetchall()
+            assert (there, scope[-1]) == (other.name, other._mark)
+
+
+def test_of_what_the_user_drops_the_refresh_ends(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection
+) -> None:
+    with secret(connection, lake) as made:
+        connection.execute(f'DROP SECRET "{made.name}"')
+        refresh(desk, lake)
+        assert not is_refreshed(desk, lake)
+
+
+@pytest.mark.parametrize("name", [None, "mine"])
+def test_what_is_left_of_a_closed_one_bars_nobody(
+    desk: Desk, connection: duckdb.DuckDBPyConnection, name: str | None
+) -> None:
+    ana, ben = (desk.broker.with_context(actor=who).storage("lake", "s3://lake/sales") for who in ("ana", "ben"))
+    cursor = connection.cursor()
+    with connect("httpfs") as another, secret(another, ana, name):  # open, by the same name
+        with secret(cursor, ana, name) as made:
+            cursor.close()
+        assert names(connection) == {made.name}
+        with secret(connection, ben, name) as other:
+            assert names(connection) == {other.name}
+        assert len(names(another)) == 1
+    with secret(connection.cursor(), ana, name):
+        assert len(names(connection)) == 1
+    with secret(connection, ana) as other:  # equal, and still no more refreshed
+        assert names(connection) == {other.name}
+
+
+def test_one_that_is_not_closed_is_left_alone_though_its_connection_is(
+    desk: Desk, connection: duckdb.DuckDBPyConnection
+) -> None:
+    """Its block may go on to read."""
+    ana, ben = (desk.broker.with_context(actor=who).storage("lake", "s3://lake/sales") for who in ("ana", "ben"))
+    with secret(connection.cursor(), ana) as made:
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="not of an equal source"):
+                secret(connection, ben)
+            refresh(desk, ana)
+        assert names(connection) == {made.name}
 
 
 def test_two_that_are_made_at_once_see_each_other(desk: Desk, connection: duckdb.DuckDBPyConnection) -> None:
@@ -230,6 +302,36 @@ def test_two_that_are_made_at_once_see_each_other(desk: Desk, connection: duckdb
     assert len(made) == 1
     assert len(refused) == len(sources) - 1
     assert names(connection) == {made[0].name}
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # forking is the test
+def test_a_forked_child_waits_for_no_thread_of_its_parents(
+    desk: Desk, lake: CredentialSource[Any], connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, at_it, go_on = sys.modules[secret.__module__], threading.Event(), threading.Event()
+
+    def slow(*asked: Any) -> None:
+        at_it.set()
+        go_on.wait(60)
+
+    lake.get()
+    monkeypatch.setattr(module, "clash", slow)
+    thread = threading.Thread(target=lambda: secret(connection, lake).close())
+    thread.start()
+    at_it.wait(60)
+    monkeypatch.undo()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)  # ends a deadlock
+        code = 1
+        try:
+            with connect("httpfs") as own, secret(own, lake) as made:
+                code = 0 if names(own) == {made.name} else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+    go_on.set()
+    thread.join()
 
 
 def test_a_run_is_told_from_another_where_it_is_in_the_credential(desk: Desk, connection: duckdb.DuckDBPyConnection) -> None:
@@ -288,7 +390,9 @@ def test_a_name_that_is_taken_is_refused(
     pond = desk.broker.storage("lake", "s3://pond")
     with secret(connection, lake, "Mine") as made:
         for source in (lake, pond):
-            with pytest.raises(ConfigurationError, match="there is a secret 'mine': close it first"):
+            with pytest.raises(
+                ConfigurationError, match="there is a secret 'mine': close it, or DROP TEMPORARY SECRET \"mine\","
+            ):
                 secret(connection, source, "MINE")
         assert names(connection) == {"mine"} == {made.name}
     with secret(connection, pond, "mine"):
@@ -435,7 +539,7 @@ def test_a_transaction_keeps_the_keys_that_it_has_used(
 def test_a_table_with_one_set_of_keys(desk: Desk, connection: duckdb.DuckDBPyConnection) -> None:
     with secret(connection, desk.broker.table("polaris", "sales.orders")):
         read(connection)
-        assert connection.execute(SECRETS).fetchall()[0][3] == ["s3://lake/sales/", "s3a://lake/sales/"]
+        assert connection.execute(SECRETS).fetchall()[0][3][:-1] == ["s3://lake/sales/", "s3a://lake/sales/"]
     desk.prefixes = ("s3://lake/sales/orders", "s3://pond/orders")
     desk.broker.purge("polaris")
     with pytest.raises(ConfigurationError, match="2 sets of credentials"):
@@ -445,7 +549,7 @@ def test_a_table_with_one_set_of_keys(desk: Desk, connection: duckdb.DuckDBPyCon
 def test_the_other_stores_words(desk: Desk, connection: duckdb.DuckDBPyConnection) -> None:
     with secret(connection, desk.broker.storage("gcs")):
         ((_, kind, _, scope, text),) = connection.execute(SECRETS).fetchall()
-    assert (kind, scope) == ("gcs", ["gs://lake/sales/", "gcs://lake/sales/"])
+    assert (kind, scope[:-1]) == ("gcs", ["gs://lake/sales/", "gcs://lake/sales/"])
     assert "bearer_token=redacted;endpoint=storage.googleapis.com" in text
     adls = desk.broker.storage("adls")
     kind, settings = settings_of(adls, adls.get())
