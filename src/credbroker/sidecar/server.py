@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
-import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -19,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from credbroker.errors import ConfigurationError
 from credbroker.sidecar.app import App
 from credbroker.sidecar.guard import LARGEST_HEADERS, LONGEST_TARGET
+from credbroker.system.listening import close_inherited
 from credbroker.system.peer import Peer, peer_of
 from credbroker.system.process import in_forked_child
 
@@ -186,13 +185,7 @@ class Server:
 
     def abandon(self) -> None:
         """In a forked child: let go of what was inherited. The parent serves on; nobody runs the loop here."""
-        for sock in self._sockets:
-            sock.close()
-        for connection in list(self._server.server_state.connections):
-            transport = connection.transport
-            if transport is not None:
-                with contextlib.suppress(OSError):
-                    os.close(transport.get_extra_info("socket").fileno())
+        close_inherited(self._sockets)
 
 
 _servers: weakref.WeakSet[Server] = weakref.WeakSet()

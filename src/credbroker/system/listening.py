@@ -6,7 +6,9 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterable
 from ipaddress import ip_address
+from pathlib import Path
 
 from credbroker.errors import ConfigurationError
 from credbroker.system.memory_folder import Folder
@@ -102,3 +104,28 @@ def _remove_stale(folder: Folder, name: str) -> None:
     if answer != errno.ECONNREFUSED:
         raise ConfigurationError(f"another sidecar answers at {path}: stop that one, or name another directory")
     folder.remove(name)
+
+
+def close_inherited(listeners: Iterable[socket.socket]) -> None:
+    """In a forked child: close them, and each connection that they have accepted.
+
+    A connection may have been accepted a moment before the fork, and be known to nobody yet: it is found by its own end,
+    which is the listener's address.
+    """
+    held = [listener for listener in listeners if listener.fileno() >= 0]
+    own = [listener.getsockname() for listener in held]
+    for listener in held:
+        listener.close()
+    for descriptor in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+        try:
+            found = socket.socket(fileno=descriptor)
+        except OSError:  # no socket
+            continue
+        try:
+            accepted = found.getsockname() in own
+        except OSError:
+            accepted = False
+        finally:
+            found.detach()
+        if accepted:
+            os.close(descriptor)

@@ -13,7 +13,7 @@ from tests.unit.system.another_user import UID, another_user
 
 from credbroker.errors import ConfigurationError
 from credbroker.sidecar.directory import SOCKET
-from credbroker.system.listening import LONGEST_PATH, tcp, unix
+from credbroker.system.listening import LONGEST_PATH, close_inherited, tcp, unix
 from credbroker.system.memory_folder import Folder, open_folder
 
 
@@ -159,3 +159,24 @@ def test_another_user_connects_by_its_group_alone(declared: bool, memory: Path) 
             answer = int(client.stdout.readline())
     opened.close()
     assert (answer == 0) == (declared or not root)  # without root the other user is the owner
+
+
+def test_a_forked_child_lets_go_of_what_was_accepted_a_moment_before() -> None:
+    with tcp("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()) as client:
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        child = os.fork()
+        if child == 0:
+            close_inherited([listener])
+            os._exit(sum(_is_open(sock) << place for place, sock in enumerate((listener, accepted, client))))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0b100  # the client's end is nobody's but its own
+        accepted.sendall(b"here")
+        assert client.recv(4) == b"here"
+        accepted.close()
+
+
+def _is_open(sock: socket.socket) -> bool:
+    try:
+        return bool(os.fstat(sock.fileno()))
+    except (OSError, ValueError):
+        return False
